@@ -1,0 +1,175 @@
+"""Task actions: what a peon may ask of the Overlord. A closed union; the Overlord performs it in one match."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from druid_core.interval import Interval
+from druid_core.lock import LockType
+from druid_core.segment import DataSegment
+from druid_core.status import TaskLocation, TaskStatus
+from druid_core.wire import WireModel
+
+
+class SegmentVisibility(StrEnum):
+    """Druid: Segments"""
+
+    ONLY_VISIBLE = "ONLY_VISIBLE"  # without the overshadowed ones
+    INCLUDING_OVERSHADOWED = "INCLUDING_OVERSHADOWED"
+
+
+class LockTryAcquire(WireModel):
+    """A lock now, or null. Druid: TimeChunkLockTryAcquireAction"""
+
+    type: Literal["lockTryAcquire"] = "lockTryAcquire"
+    lock_type: LockType | None = None
+    interval: Interval
+
+
+class LockAcquire(WireModel):
+    """A lock, waiting up to `timeout_ms` (0: for ever). Druid: TimeChunkLockAcquireAction"""
+
+    type: Literal["lockAcquire"] = "lockAcquire"
+    lock_type: LockType | None = None
+    interval: Interval
+    timeout_ms: int = 0
+
+
+class LockRelease(WireModel):
+    """Give back the lock of exactly this interval. Druid: LockReleaseAction"""
+
+    type: Literal["lockRelease"] = "lockRelease"
+    interval: Interval
+
+
+class LockList(WireModel):
+    """All locks of the task. Druid: LockListAction"""
+
+    type: Literal["lockList"] = "lockList"
+
+
+class SegmentAllocate(WireModel):
+    """An identity for a segment that will be appended, or null. Druid: SegmentAllocateAction"""
+
+    type: Literal["segmentAllocate"] = "segmentAllocate"
+    data_source: str
+    timestamp: str
+    query_granularity: Any = None
+    preferred_segment_granularity: Any = None
+    sequence_name: str
+    previous_segment_id: str | None = None
+    skip_segment_lineage_check: bool = False
+    shard_spec_factory: dict[str, Any] | None = None
+    lock_granularity: str | None = None
+    task_lock_type: LockType | None = None
+
+
+class SegmentTransactionalInsert(WireModel):
+    """Publish segments, all or none. Druid: SegmentTransactionalInsertAction"""
+
+    type: Literal["segmentTransactionalInsert"] = "segmentTransactionalInsert"
+    segments: list[DataSegment] = []
+    segments_to_be_overwritten: list[DataSegment] | None = None
+    start_metadata: dict[str, Any] | None = None
+    end_metadata: dict[str, Any] | None = None
+    supervisor_id: str | None = None
+    data_source: str | None = None
+    segment_schema_mapping: dict[str, Any] | None = None
+
+
+class SegmentListUsed(WireModel):
+    """Druid: RetrieveUsedSegmentsAction"""
+
+    type: Literal["segmentListUsed"] = "segmentListUsed"
+    data_source: str
+    intervals: list[Interval]
+    visibility: SegmentVisibility = SegmentVisibility.ONLY_VISIBLE
+
+
+class SegmentListUnused(WireModel):
+    """Druid: RetrieveUnusedSegmentsAction"""
+
+    type: Literal["segmentListUnused"] = "segmentListUnused"
+    data_source: str
+    interval: Interval
+    versions: list[str] | None = None
+    limit: int | None = None
+    max_used_status_last_updated_time: str | None = None
+
+
+class RetrieveSegmentsById(WireModel):
+    """Druid: RetrieveSegmentsByIdAction"""
+
+    type: Literal["retrieveSegmentsById"] = "retrieveSegmentsById"
+    data_source: str
+    segment_ids: list[str]
+
+
+class RetrieveUpgradedFromSegmentIds(WireModel):
+    """Druid: RetrieveUpgradedFromSegmentIdsAction"""
+
+    type: Literal["retrieveUpgradedFromSegmentIds"] = "retrieveUpgradedFromSegmentIds"
+    data_source: str
+    segment_ids: list[str]
+
+
+class RetrieveUpgradedToSegmentIds(WireModel):
+    """Druid: RetrieveUpgradedToSegmentIdsAction"""
+
+    type: Literal["retrieveUpgradedToSegmentIds"] = "retrieveUpgradedToSegmentIds"
+    data_source: str
+    segment_ids: list[str]
+
+
+class SegmentNuke(WireModel):
+    """Delete the rows of unused segments that the task's locks cover. Druid: SegmentNukeAction"""
+
+    type: Literal["segmentNuke"] = "segmentNuke"
+    segments: list[DataSegment]
+
+
+class UpdateStatus(WireModel):
+    """The peon's last word on its task. Druid: UpdateStatusAction"""
+
+    type: Literal["updateStatus"] = "updateStatus"
+    status: str | None = None
+    status_full: TaskStatus | None = None
+
+
+class UpdateLocation(WireModel):
+    """Where the peon serves its chat endpoints. Druid: UpdateLocationAction"""
+
+    type: Literal["updateLocation"] = "updateLocation"
+    location: TaskLocation
+
+
+TaskAction = Annotated[
+    LockTryAcquire
+    | LockAcquire
+    | LockRelease
+    | LockList
+    | SegmentAllocate
+    | SegmentTransactionalInsert
+    | SegmentListUsed
+    | SegmentListUnused
+    | RetrieveSegmentsById
+    | RetrieveUpgradedFromSegmentIds
+    | RetrieveUpgradedToSegmentIds
+    | SegmentNuke
+    | UpdateStatus
+    | UpdateLocation,
+    Field(discriminator="type"),
+]
+
+
+class SegmentPublishResult(WireModel):
+    """The answer to a publishing action. Druid: SegmentPublishResult"""
+
+    segments: list[DataSegment] = []
+    success: bool
+    retryable: bool = False
+    error_msg: str | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        return super().to_wire() | {"segments": [segment.to_wire() for segment in self.segments]}

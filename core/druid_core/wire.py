@@ -1,0 +1,35 @@
+"""
+The one base of all JSON that this product reads and writes.
+
+Attributes are snake_case in Python and camelCase on the wire, models are frozen, unknown fields are ignored on
+the way in (as Druid does) and nulls are written on the way out (as Druid does).
+"""
+
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+type_adapter_config = ConfigDict(
+    alias_generator=to_camel,
+    populate_by_name=True,
+    frozen=True,
+    extra="ignore",
+    strict=False,
+    arbitrary_types_allowed=False,
+)
+
+
+class WireModel(BaseModel):
+    """A frozen value with Druid's JSON spelling."""
+
+    model_config = type_adapter_config
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object as Druid writes it: camelCase keys, nulls present."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_json(self) -> bytes:
+        """The JSON text of `to_wire`, UTF-8, keys in the order in which the model declares them."""
+        return orjson.dumps(self.to_wire())
