@@ -1,0 +1,133 @@
+"""
+Bytes under names, wherever they lie: a local folder, S3, Google Cloud Storage or Azure.
+
+Credentials come from each cloud's own environment variables (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT`,
+`GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, …) or from the machine's identity.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import ClientConfig, LocalStore, RetryConfig, from_url
+
+from druid_core.errors import InvalidInput, NotFound, StorageError
+
+_CLOUDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "azure": "az"}
+_RETRY = RetryConfig(max_retries=8, retry_timeout=timedelta(minutes=2))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object: its path below the store's root, its size in bytes, when it was last written (ms UTC)."""
+
+    path: str
+    size: int
+    modified_ms: int
+
+
+class ObjectStore:
+    """
+    A root below which objects are kept. Paths are relative, with `/` between their parts.
+
+    Every method raises StorageError where the storage refuses, and NotFound where the object does not exist.
+    """
+
+    def __init__(self, url: str, scheme: str, bucket: str, prefix: str, store: obstore.store.ObjectStore) -> None:
+        self.url = url
+        self.scheme = scheme  # file | s3 | gs | az
+        self.bucket = bucket  # empty for file
+        self.prefix = prefix  # without slashes at its ends; for file the absolute folder
+        self._store = store
+
+    @classmethod
+    def from_url(cls, url: str) -> "ObjectStore":
+        """
+        From `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or a plain path.
+
+        Raises InvalidInput naming what was expected.
+        """
+        parts = urlsplit(url)
+        if parts.scheme in ("", "file"):
+            folder = Path(unquote(parts.path) if parts.scheme else url).absolute()
+            with _as_domain_errors(str(folder)):
+                folder.mkdir(parents=True, exist_ok=True)
+                return cls(folder.as_uri(), "file", "", str(folder), LocalStore(folder))
+        if parts.scheme not in _CLOUDS or not parts.netloc:
+            raise InvalidInput(
+                f"[{url}] is no object store: expected file:///folder, s3://bucket/prefix, gs://bucket/prefix "
+                "or az://container/prefix"
+            )
+        scheme, prefix = _CLOUDS[parts.scheme], parts.path.strip("/")
+        with _as_domain_errors(url):
+            store = from_url(
+                f"{scheme}://{parts.netloc}/{prefix}",
+                client_options=ClientConfig(allow_http=True, timeout=timedelta(seconds=60)),
+                retry_config=_RETRY,
+            )
+        return cls(url, scheme, parts.netloc, prefix, store)
+
+    def put(self, path: str, data: bytes | Path) -> None:
+        """Write an object whole, from memory or from a file; an older one of the path is replaced."""
+        with _as_domain_errors(self.describe(path)):
+            obstore.put(self._store, path, data)
+
+    def get(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+        """Bytes `start` up to but not including `end` (None: all the rest)."""
+        with _as_domain_errors(self.describe(path)):
+            if start == 0 and end is None:
+                return bytes(obstore.get(self._store, path).bytes())
+            size = self.size(path)
+            end = size if end is None else min(end, size)
+            if start >= end:
+                return b""
+            return bytes(obstore.get_range(self._store, path, start=start, end=end))
+
+    def size(self, path: str) -> int:
+        """The object's size in bytes."""
+        with _as_domain_errors(self.describe(path)):
+            return obstore.head(self._store, path)["size"]
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """All objects below a folder, in no order."""
+        with _as_domain_errors(self.describe(prefix)):
+            for page in obstore.list(self._store, prefix or None):
+                for meta in page:
+                    modified_ms = int(meta["last_modified"].timestamp() * 1000)
+                    yield StoredObject(meta["path"], meta["size"], modified_ms)
+
+    def delete(self, path: str) -> None:
+        """Remove an object. One that is gone already is no error: calling twice is calling once."""
+        try:
+            with _as_domain_errors(self.describe(path)):
+                obstore.delete(self._store, path)
+        except NotFound:
+            return
+
+    def describe(self, path: str) -> str:
+        """The object's full address, for messages."""
+        return f"{self.url.rstrip('/')}/{path}"
+
+
+@contextmanager
+def _as_domain_errors(address: str) -> Iterator[None]:
+    """The library's errors, and the file system's, as ours."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"[{address}] does not exist") from error
+    except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
+        raise StorageError(f"Access to [{address}] is denied: {_first_line(error)}") from error
+    except (BaseError, OSError, ValueError) as error:
+        raise StorageError(f"[{address}] cannot be used: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    text = cast("str", error.strerror) if isinstance(error, OSError) and error.strerror else str(error)
+    return text.strip().partition("\n")[0]

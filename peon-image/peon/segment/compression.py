@@ -1,0 +1,112 @@
+"""
+How a block of a column is compressed.
+
+A reader of Druid decompresses into a buffer of 64 KiB, so no block may ever expand to more.
+"""
+
+from enum import Enum
+
+import cramjam
+import lz4.block
+
+from peon.segment.errors import CorruptSegment, UnsupportedFormat
+
+MAX_BLOCK_BYTES = 65536
+"""What a block may expand to. Druid: CompressedPools.BUFFER_SIZE."""
+
+
+class Compression(Enum):
+    """A compression strategy, its value the byte on disk. Druid: CompressionStrategy."""
+
+    LZF = 0x00  # old segments only: read, not written
+    LZ4 = 0x01  # the default: raw LZ4 blocks, no frame, no size prefix
+    ZSTD = 0x02
+    UNCOMPRESSED = 0xFF  # blocks, each stored as it is
+    NONE = 0xFE  # no blocks at all; numeric columns only
+
+    @property
+    def json_name(self) -> str:
+        """The name in an index spec."""
+        return self.name.lower()
+
+    @staticmethod
+    def from_json(name: str) -> "Compression":
+        """The strategy of an index spec's name; upper and lower case alike. Raises `UnsupportedFormat`."""
+        try:
+            return Compression[name.upper()]
+        except KeyError:
+            raise UnsupportedFormat(f"compression [{name}]") from None
+
+    def compress(self, block: bytes | memoryview) -> bytes:
+        """Compress one block of at most 64 KiB."""
+        match self:
+            case Compression.LZ4:
+                # High compression at level 9 gives the very bytes of Druid. Druid: LZ4Factory.highCompressor()
+                return lz4.block.compress(block, mode="high_compression", compression=9, store_size=False)
+            case Compression.ZSTD:
+                return bytes(memoryview(cramjam.zstd.compress(block, 3)))
+            case Compression.UNCOMPRESSED | Compression.NONE:
+                return bytes(block)
+            case Compression.LZF:
+                raise UnsupportedFormat("compression [lzf] is read but not written; use lz4")
+
+    def decompress(self, block: bytes | memoryview, size: int, file: str) -> bytes:
+        """Expand one block that must hold `size` bytes, at most 64 KiB. Raises `CorruptSegment`, naming `file`."""
+        expected = f"a block of {size} bytes compressed with {self.json_name}"
+        if size > MAX_BLOCK_BYTES:
+            raise CorruptSegment(file, f"blocks of at most {MAX_BLOCK_BYTES} bytes, not {size}")
+        try:
+            match self:
+                case Compression.LZ4:
+                    data = lz4.block.decompress(block, uncompressed_size=size) if size else b""
+                case Compression.ZSTD:
+                    room = bytearray(size)
+                    data = bytes(room[: cramjam.zstd.decompress_into(block, room)])
+                case Compression.LZF:
+                    data = _expand_lzf(bytes(block), size)
+                case Compression.UNCOMPRESSED | Compression.NONE:
+                    data = bytes(block)
+        except (lz4.block.LZ4BlockError, cramjam.DecompressionError, ValueError, IndexError) as problem:
+            raise CorruptSegment(file, expected) from problem
+        if len(data) != size:
+            raise CorruptSegment(file, expected)
+        return data
+
+
+def _expand_lzf(block: bytes, size: int) -> bytes:
+    """Expand chunks `ZV`, type, lengths, data. Druid: com.ning.compress.lzf.LZFDecoder."""
+    out = bytearray()
+    at = 0
+    while at < len(block):
+        if block[at : at + 2] != b"ZV" or len(out) > size:
+            raise ValueError("not an LZF chunk")
+        stored = int.from_bytes(block[at + 3 : at + 5], "big")
+        if block[at + 2] == 0:
+            out += block[at + 5 : at + 5 + stored]
+            at += 5 + stored
+        else:
+            _expand_lzf_chunk(block[at + 7 : at + 7 + stored], out, size)
+            at += 7 + stored
+    return bytes(out)
+
+
+def _expand_lzf_chunk(chunk: bytes, out: bytearray, size: int) -> None:
+    start = len(out)
+    at = 0
+    while at < len(chunk):
+        control = chunk[at]
+        at += 1
+        if control < 32:  # a run of control + 1 literal bytes
+            out += chunk[at : at + control + 1]
+            at += control + 1
+            continue
+        length = control >> 5  # a copy of what came before
+        if length == 7:
+            length += chunk[at]
+            at += 1
+        source = len(out) - ((control & 31) << 8) - chunk[at] - 1
+        at += 1
+        if source < start or len(out) > size:
+            raise ValueError("a copy from before the chunk")
+        for step in range(length + 2):
+            out.append(out[source + step])
