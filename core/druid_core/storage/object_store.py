@@ -5,12 +5,11 @@ Credentials come from each cloud's own environment variables (`AWS_ACCESS_KEY_ID
 `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, …) or from the machine's identity.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -116,7 +115,7 @@ class ObjectStore:
 
 
 @contextmanager
-def _as_domain_errors(address: str) -> Iterator[None]:
+def _as_domain_errors(address: str) -> Generator[None]:
     """The library's errors, and the file system's, as ours."""
     try:
         yield
@@ -129,5 +128,5 @@ def _as_domain_errors(address: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    text = cast("str", error.strerror) if isinstance(error, OSError) and error.strerror else str(error)
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text.strip().partition("\n")[0]

@@ -1,9 +1,14 @@
 """Logs, reports and final statuses of tasks in object storage, under Druid's names."""
 
+import hashlib
 from enum import StrEnum
 from pathlib import Path
 
 from druid_core.storage.object_store import ObjectStore
+
+
+_FILE_NAME_BYTES = 255
+"""What file systems allow; a longer id is kept under its SHA-256 (Druid fails to store it)."""
 
 
 class TaskLogName(StrEnum):
@@ -48,5 +53,8 @@ class TaskLogs:
 
     def _path(self, task_id: str, name: TaskLogName) -> str:
         if self._store.scheme == "file":
-            return f"{task_id}.{name.value}"
+            stem = task_id
+            if len(stem.encode()) + len(name.value) + 1 > _FILE_NAME_BYTES:
+                stem = hashlib.sha256(stem.encode()).hexdigest()
+            return f"{stem}.{name.value}"
         return f"{task_id}/{name.value}"
