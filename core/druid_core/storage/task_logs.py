@@ -6,7 +6,6 @@ from pathlib import Path
 
 from druid_core.storage.object_store import ObjectStore
 
-
 _FILE_NAME_BYTES = 255
 """What file systems allow; a longer id is kept under its SHA-256 (Druid fails to store it)."""
 
