@@ -1,0 +1,1 @@
+"""What only the holder of an attempt's token may see."""

@@ -1,0 +1,93 @@
+"""
+Hints between replicas: "look again". A hint may be lost, so whoever waits for one also looks at intervals.
+
+Postgres serialises the commits of all transactions that notify, so a transaction sends one hint at most a topic.
+"""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import asyncpg
+import structlog
+
+from overlord.db.pool import CONNECT_TIMEOUT_SECONDS, DATABASE_AWAY, Connection
+
+CHANNEL = "nemeton"
+
+QUEUE = "queue"
+"""Topic: a task came, ended or gave back a lock; a runner has slots."""
+
+
+def of_runner(runner_id: str) -> str:
+    """Topic: there are orders for this runner."""
+    return f"runner:{runner_id}"
+
+
+async def send(tx: Connection, *topics: str) -> None:
+    """Hint at `topics` when the transaction commits."""
+    for topic in dict.fromkeys(topics):
+        # the limit of a NOTIFY payload is 8,000 bytes; a longer topic is only heard at the next interval
+        if len(topic.encode()) < 8000:
+            await tx.execute("SELECT pg_notify($1, $2)", CHANNEL, topic)
+
+
+class Hints:
+    """One listening connection of a replica, and those in it who wait for a topic."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._listen(), name="hints")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    @contextlib.contextmanager
+    def waiting_for(self, topic: str) -> Any:
+        """An event that is set at each hint at `topic` while the block runs; whoever waits clears it."""
+        event = asyncio.Event()
+        events = self._waiting.setdefault(topic, set())
+        events.add(event)
+        try:
+            yield event
+        finally:
+            events.discard(event)
+            if not events:
+                self._waiting.pop(topic, None)
+
+    def wake(self, topic: str) -> None:
+        """Hint inside this replica alone."""
+        for event in self._waiting.get(topic, ()):
+            event.set()
+
+    def wake_all(self) -> None:
+        for topic in list(self._waiting):
+            self.wake(topic)
+
+    async def _listen(self) -> None:
+        log = structlog.get_logger()
+        while True:
+            try:
+                connection = await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT_SECONDS)
+                lost = asyncio.Event()
+                connection.add_termination_listener(lambda _: lost.set())
+                try:
+                    await connection.add_listener(CHANNEL, self._hear)
+                    # hints sent while nobody listened are gone: everyone looks once
+                    self.wake_all()
+                    await lost.wait()
+                finally:
+                    connection.terminate()
+            except DATABASE_AWAY as error:
+                log.warning("hints: the database is away, waiters look at intervals", error=str(error))
+            await asyncio.sleep(1)
+
+    def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        self.wake(str(payload))

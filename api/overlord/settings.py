@@ -1,0 +1,134 @@
+"""
+Every setting of the Overlord: meaning, unit, the reason of its default, and Druid's property where there is one.
+
+Each is also an environment variable: `NEMETON_` and the name in upper case. A value that cannot be used ends the
+start with a sentence.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from druid_core.errors import InvalidInput
+
+DRUID_VERSION = "37.0.0"
+"""The version of Druid whose API this is; /status answers it, because clients choose their calls by it."""
+
+
+class OverlordSettings(BaseModel):
+    """The settings of one replica. All replicas of one database should have the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: str
+    """`postgresql://user:password@host:port/database`. Druid: druid.metadata.storage.connector.connectURI"""
+
+    host: str = "127.0.0.1"
+    """The address to listen on. The loopback, because the API has no authentication of its own yet. Druid: druid.host"""
+
+    port: int = Field(default=8090, ge=0, le=65535)
+    """The port to listen on; 0 takes a free one. Druid's own. Druid: druid.plaintextPort"""
+
+    public_url: str | None = None
+    """
+    The URL at which clients reach the Overlord, all replicas together (the Service); `/leader` answers it.
+    Default: `http://host:port`.
+    """
+
+    task_logs: str | None = None
+    """
+    Where logs and reports are kept: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`. Without it only the
+    logs of living peons can be read. Druid: druid.indexer.logs.type and its siblings
+    """
+
+    database_pool_size: int = Field(default=16, ge=2)
+    """Connections to Postgres, a replica. 16 keep two cores of Postgres busy; more only queue there."""
+
+    max_body_bytes: int = Field(default=128 << 20, ge=1024)
+    """
+    The largest request body, in bytes, after gzip is undone. Druid takes tasks above 60 MiB with a warning, so twice
+    that passes; without a limit one call could take all memory.
+    """
+
+    max_task_payload_bytes: int | None = None
+    """The largest task, in bytes of its stored JSON; none by default, as in Druid. Druid: druid.indexer.queue.maxTaskPayloadSize"""
+
+    max_queue_size: int = Field(default=2_147_483_647, ge=1)
+    """Active tasks beyond which a submission is refused with 429; no limit by default, as in Druid. Druid: druid.indexer.queue.maxSize"""
+
+    default_task_context: dict[str, Any] = {}
+    """Context entries that every task gets where it has none of that name (JSON). Druid: druid.indexer.task.default.context"""
+
+    force_time_chunk_lock: bool = True
+    """The context entry of that name, where a task has none. Druid: druid.indexer.tasklock.forceTimeChunkLock"""
+
+    recently_finished_ms: int = Field(default=86_400_000, ge=0)
+    """How far back lists show finished tasks, in milliseconds: a day, as in Druid. Druid: druid.indexer.storage.recentlyFinishedThreshold"""
+
+    runner_timeout_ms: int = Field(default=60_000, ge=1000)
+    """
+    Silence after which a runner is held for dead and its tasks fail, in milliseconds. Runners announce themselves
+    every few seconds; a minute outlasts a restart of one. Druid: druid.indexer.runner.taskCleanupTimeout (PT15M)
+    """
+
+    queue_interval_ms: int = Field(default=1000, ge=10)
+    """How often the queue is looked at without a hint, in milliseconds; a hint from another replica may be lost. Druid: 60 s"""
+
+    peon_timeout_ms: int = Field(default=3000, ge=100)
+    """How long a living peon may take to answer for its log or report, in milliseconds, before storage is asked."""
+
+    log_wait_ms: int = Field(default=2000, ge=0)
+    """How long a reader of a log or report waits for a peon that has just ended to store it, in milliseconds."""
+
+    graceful_shutdown_seconds: int = Field(default=10, ge=0)
+    """How long calls that are under way may take to end at a stop. Long polls end at once. Druid: druid.server.http.gracefulShutdownTimeout"""
+
+    access_log: bool = False
+    """A log line a request. Off: it costs more than the request."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None, **given: Any) -> "OverlordSettings":
+        """
+        Settings from `given` (None: not given), else the environment, else the defaults.
+
+        Raises InvalidInput naming the setting.
+        """
+        environment = os.environ if environment is None else environment
+        values: dict[str, Any] = {}
+        for name in cls.model_fields:
+            text = environment.get(f"NEMETON_{name.upper()}")
+            if given.get(name) is not None:
+                values[name] = given.pop(name)
+            elif text is not None:
+                values[name] = _from_json(text) if name == "default_task_context" else text
+        values |= {name: value for name, value in given.items() if value is not None}
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"]) or "settings"
+            message = f"setting {name} (environment: NEMETON_{name.upper()}): {first['msg']}"
+            raise InvalidInput(message) from error
+
+    def as_properties(self) -> dict[str, str]:
+        """What /status/properties shows: names of ours, values as texts, nothing secret."""
+        shown = {f"nemeton.overlord.{name}": str(getattr(self, name)) for name in type(self).model_fields}
+        shown["nemeton.overlord.database_url"] = _without_password(self.database_url)
+        shown["druid.version"] = DRUID_VERSION
+        return dict(sorted(shown.items()))
+
+
+def _from_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"setting default_task_context is not JSON: {text}") from error
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    scheme, separator, user = head.partition("://")
+    return f"{scheme}{separator}{user.partition(':')[0]}:********{at}{tail}" if at and ":" in user else url

@@ -1,0 +1,83 @@
+"""What the routes share: answers in Druid's manner, and request bodies."""
+
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from overlord.problems import Unreadable, problem_of
+
+JSON = "application/json"
+TEXT = "text/plain;charset=utf-8"
+"""Written as Druid writes it: no space, lower case."""
+
+
+class PlainResponse(Response):
+    """A response whose Content-Type is sent as it is given; Starlette would add a charset of its own."""
+
+    def __init__(self, content: bytes = b"", status_code: int = 200, content_type: str | None = None) -> None:
+        super().__init__(content, status_code)
+        if content_type is not None:
+            self.raw_headers.append((b"content-type", content_type.encode("latin-1")))
+
+
+def json_answer(value: Any, status: int = 200) -> Response:
+    """`value` as JSON."""
+    return PlainResponse(orjson.dumps(value), status, JSON)
+
+
+def raw_json_answer(content: bytes, status: int = 200) -> Response:
+    """A body that is JSON already, or that Druid calls so."""
+    return PlainResponse(content, status, JSON)
+
+
+def text_answer(text: str, status: int = 200) -> Response:
+    return PlainResponse(text.encode(), status, TEXT)
+
+
+def empty_answer(status: int) -> Response:
+    """No body and no Content-Type, as Druid's 404, 405, 406 and 415."""
+    return PlainResponse(b"", status)
+
+
+def error_answer(error: BaseException) -> Response:
+    """The answer to an error, from the table in `problems`."""
+    problem = problem_of(error)
+    return json_answer(problem.body(str(error)), problem.status)
+
+
+def is_json(request: Request) -> bool:
+    """Whether the body is said to be JSON; a charset may follow. If not, Druid answers 415."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
+
+
+def accepts_json(request: Request) -> bool:
+    """Whether the caller takes JSON. If not, Druid answers 406."""
+    accept = request.headers.get("accept")
+    if not accept:
+        return True
+    kinds = {kind.partition(";")[0].strip().lower() for kind in accept.split(",")}
+    return not kinds.isdisjoint({"*/*", "application/*", JSON, "application/x-jackson-smile"})
+
+
+async def json_body(request: Request) -> Any:
+    """
+    The body as JSON; an empty one is null, as in Druid.
+
+    Raises Unreadable when it is no JSON.
+    """
+    body = await request.body()
+    if not body:
+        return None
+    return parse_json(body)
+
+
+def parse_json(body: bytes) -> Any:
+    """
+    Raises Unreadable with the place and the reason.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Unreadable(f"The request body is not JSON: {error}") from error
