@@ -1,0 +1,25 @@
+"""The Druid of this ring: jars once a machine, one JVM once a run."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.druid.install import DruidInstall, DruidMissingError, install
+from tests.support.druid.workshop import Workshop
+
+
+@pytest.fixture(scope="session")
+def druid() -> DruidInstall:
+    try:
+        return install()
+    except DruidMissingError as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def workshop(druid: DruidInstall, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    with Workshop(druid, tmp_path_factory.mktemp("druid") / "workshop.log") as jvm:
+        yield jvm
