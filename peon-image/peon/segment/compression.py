@@ -55,22 +55,30 @@ class Compression(Enum):
         expected = f"a block of {size} bytes compressed with {self.json_name}"
         if size > MAX_BLOCK_BYTES:
             raise CorruptSegment(file, f"blocks of at most {MAX_BLOCK_BYTES} bytes, not {size}")
-        try:
-            match self:
-                case Compression.LZ4:
-                    data = lz4.block.decompress(block, uncompressed_size=size) if size else b""
-                case Compression.ZSTD:
-                    room = bytearray(size)
-                    data = bytes(room[: cramjam.zstd.decompress_into(block, room)])
-                case Compression.LZF:
-                    data = _expand_lzf(bytes(block), size)
-                case Compression.UNCOMPRESSED | Compression.NONE:
-                    data = bytes(block)
-        except (lz4.block.LZ4BlockError, cramjam.DecompressionError, ValueError, IndexError) as problem:
-            raise CorruptSegment(file, expected) from problem
+        data = self._expand(block, size, file, expected)
         if len(data) != size:
             raise CorruptSegment(file, expected)
         return data
+
+    def decompress_any(self, block: bytes | memoryview, file: str) -> bytes:
+        """Expand one block of at most 64 KiB whose size nothing tells. Raises `CorruptSegment`, naming `file`."""
+        expected = f"a block of at most {MAX_BLOCK_BYTES} bytes compressed with {self.json_name}"
+        return self._expand(block, MAX_BLOCK_BYTES, file, expected)
+
+    def _expand(self, block: bytes | memoryview, limit: int, file: str, expected: str) -> bytes:
+        try:
+            match self:
+                case Compression.LZ4:
+                    return lz4.block.decompress(block, uncompressed_size=limit) if limit else b""
+                case Compression.ZSTD:
+                    room = bytearray(limit)
+                    return bytes(room[: cramjam.zstd.decompress_into(block, room)])
+                case Compression.LZF:
+                    return _expand_lzf(bytes(block), limit)
+                case Compression.UNCOMPRESSED | Compression.NONE:
+                    return bytes(block)
+        except (lz4.block.LZ4BlockError, cramjam.DecompressionError, ValueError, IndexError) as problem:
+            raise CorruptSegment(file, expected) from problem
 
 
 def _expand_lzf(block: bytes, size: int) -> bytes:

@@ -14,7 +14,7 @@ from peon.segment.errors import CorruptSegment, corrupt_unless_readable
 
 @dataclass(slots=True)
 class Cursor:
-    """Reads `data` forward. Numbers are signed and big-endian, as Druid's ByteBuffer has them, unless named otherwise."""
+    """Reads `data` forward. Numbers are signed and big-endian, as in Druid's ByteBuffer, unless named otherwise."""
 
     file: str
     data: memoryview

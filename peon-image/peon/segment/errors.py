@@ -12,7 +12,7 @@ What can be wrong with a segment.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -57,7 +57,7 @@ class CorruptSegment(StorageError):
 
 
 @contextmanager
-def corrupt_unless_readable(file: str, expected: str) -> Iterator[None]:
+def corrupt_unless_readable(file: str, expected: str) -> Generator[None]:
     """Turn what libraries say of bytes they cannot read into `CorruptSegment`, naming the file and the expectation."""
     try:
         yield

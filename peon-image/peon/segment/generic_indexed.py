@@ -12,6 +12,7 @@ A value is an i32 marker (0: present, -1: null) and its payload; offsets count t
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -62,7 +63,7 @@ class IndexedWriter:
         self._flush_single_ends()
         data, ends = interleave_markers(payloads, sizes, nulls)
         self._ends.append(ends + self._values.size)
-        self._values.write(memoryview(data))
+        self._values.write(data.data)
 
     def element(self, index: int) -> bytes:
         """Read back the payload of an element."""
@@ -139,7 +140,7 @@ def indexed_strings(values: list[str | None]) -> bytes:
     """
     ascending = all(
         left is None or (right is not None and left.encode("utf-16-be") < right.encode("utf-16-be"))
-        for left, right in zip(values, values[1:], strict=False)
+        for left, right in pairwise(values)
     )
     area = bytearray()
     ends: list[int] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 # Small enough that a hundred columns stay modest, large enough that an ordinary small segment never touches the disk.
-_IN_MEMORY_BYTES = 4 << 20
+_IN_MEMORY_BYTES = 1 << 20
 _COPY_BYTES = 1 << 20
 
 
@@ -18,7 +18,7 @@ class Scratch:
     """An append-only run of bytes that can be read back anywhere."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=folder)  # noqa: SIM115
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=str(folder))  # noqa: SIM115
         self.size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -86,6 +86,13 @@ class Stored:
     def size(self) -> int:
         """Bytes of the body."""
         return pieces_size(self.body)
+
+    def close(self) -> None:
+        """Forget the scratch bytes, once they have been written."""
+        for pieces in (self.body, *self.files.values()):
+            for piece in pieces:
+                if isinstance(piece, Span):
+                    piece.scratch.close()
 
     @staticmethod
     def join(*parts: "Stored | bytes") -> "Stored":

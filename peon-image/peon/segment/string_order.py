@@ -5,12 +5,15 @@ It differs from the order of UTF-8 bytes (and code points) only where characters
 writes as surrogates D800 to DFFF, meet characters from U+E000 to U+FFFF: U+1F600 comes before U+FF5E.
 """
 
+from itertools import pairwise
+from typing import TypeAlias
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-StringArray = pa.StringArray | pa.LargeStringArray
+StringArray: TypeAlias = pa.StringArray | pa.LargeStringArray
 
 
 def utf16_key(text: str) -> bytes:
@@ -26,7 +29,7 @@ def sort_utf16(values: StringArray) -> NDArray[np.int64]:
     """
     if not has_astral(values):
         # Below U+10000 the order of UTF-8 bytes, which Arrow sorts by, is the order of UTF-16 units.
-        order = pc.sort_indices(values, null_placement="at_start")
+        order = pc.array_sort_indices(values, null_placement="at_start")  # pyright: ignore[reportAttributeAccessIssue]
         return order.to_numpy(zero_copy_only=False).astype(np.int64)
     keys = [b"" if text is None else b"\x01" + utf16_key(text) for text in values.to_pylist()]
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
@@ -65,6 +68,8 @@ def is_strictly_ascending(values: StringArray) -> bool:
         return False
     rest = values.slice(values.null_count)
     if not has_astral(rest):
-        return bool(pc.all(pc.less(rest.slice(0, len(rest) - 1), rest.slice(1))).as_py() is not False)
+        return pc.call_function(
+            "all", [pc.call_function("less", [rest.slice(0, len(rest) - 1), rest.slice(1)])]
+        ).as_py()
     keys = [utf16_key(text) for text in rest.to_pylist()]
-    return all(left < right for left, right in zip(keys, keys[1:], strict=False))
+    return all(left < right for left, right in pairwise(keys))
