@@ -1,0 +1,170 @@
+"""
+Locks as rows of `druid_tasklocks`: one row a task that shares a lock, Druid's JSON as payload.
+
+A row counts while its task is active; what a finished task left behind is nobody's lock. Rows are rewritten in
+place and otherwise untouched, so that whatever Druid put into a payload stays there.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from druid_core.instant import format_instant
+from druid_core.interval import Interval
+from druid_core.lock import LockGranularity, TaskLock
+from overlord.db.pool import Connection
+from overlord.lock.conflict import HeldLock
+from overlord.lock.overlap import bounds, overlaps
+
+_READ = f"""
+WITH task AS (SELECT active FROM druid_tasks WHERE id = $2)
+SELECT lock.id, lock.task_id, lock.lock_payload, NULL AS version
+FROM druid_tasks AS holder JOIN druid_tasklocks AS lock ON lock.task_id = holder.id
+WHERE holder.datasource = $1 AND holder.active AND lock.lock_payload IS NOT NULL
+UNION ALL
+SELECT NULL, $2, NULL, (
+    SELECT max(version COLLATE "C") FROM druid_segments
+    WHERE datasource = $1 AND {overlaps("$4", "$3")} AND version COLLATE "C" >= $5 AND length(version) = 24
+) FROM task WHERE active
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LockRow:
+    """One task's share in a lock."""
+
+    id: int
+    task_id: str
+    payload: bytes
+    lock: TaskLock
+    granularity: LockGranularity
+
+
+@dataclass(frozen=True, slots=True)
+class DataSourceLocks:
+    """What must be known of a datasource to decide on one request."""
+
+    is_active: bool
+    """Whether the task that asks is active."""
+    rows: list[LockRow]
+    newest_version: str | None
+    """The highest version among overlapping segments that is not older than now; None when all are older."""
+
+
+async def lock_data_source(tx: Connection, data_source: str) -> None:
+    """Until the transaction ends no other changes a lock of this datasource. Druid: the giant lock of TaskLockbox"""
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('nemeton lockbox ' || $1, 0))", data_source)
+
+
+async def read(tx: Connection, data_source: str, task_id: str, interval: Interval, now_ms: int) -> DataSourceLocks:
+    """All locks of a datasource, in one statement."""
+    start, end = bounds(interval)
+    rows = await tx.fetch(_READ, data_source, task_id, start, end, format_instant(now_ms))
+    is_active, newest, locks = False, None, list[LockRow]()
+    for row_id, holder, payload, version in rows:
+        if payload is None:
+            is_active, newest = True, version
+        else:
+            locks.append(_row(row_id, holder, payload))
+    return DataSourceLocks(is_active, locks, newest)
+
+
+async def of_task(tx: Connection, task_id: str, *, keep_active: bool = False) -> list[LockRow] | None:
+    """
+    The locks of an active task, the revoked ones included; None when it is not active.
+
+    With `keep_active` the task cannot be finished by another transaction before this one ends.
+    """
+    share = "FOR SHARE" if keep_active else ""
+    rows = await tx.fetch(
+        f"""
+        WITH task AS (SELECT id FROM druid_tasks WHERE id = $1 AND active {share})
+        SELECT lock.id, task.id AS task_id, lock.lock_payload
+        FROM task LEFT JOIN druid_tasklocks AS lock ON lock.task_id = task.id ORDER BY lock.id
+        """,
+        task_id,
+    )
+    if not rows:
+        return None
+    return [_row(row_id, holder, payload) for row_id, holder, payload in rows if payload is not None]
+
+
+async def of_data_sources(tx: Connection, data_sources: Iterable[str]) -> list[LockRow]:
+    """The locks that active tasks hold in these datasources."""
+    rows = await tx.fetch(
+        """
+        SELECT lock.id, lock.task_id, lock.lock_payload
+        FROM druid_tasks AS holder JOIN druid_tasklocks AS lock ON lock.task_id = holder.id
+        WHERE holder.datasource = ANY($1) AND holder.active AND lock.lock_payload IS NOT NULL
+        ORDER BY lock.id
+        """,
+        list(data_sources),
+    )
+    return [_row(row_id, holder, payload) for row_id, holder, payload in rows]
+
+
+async def insert(tx: Connection, task_id: str, lock: TaskLock) -> None:
+    await tx.execute("INSERT INTO druid_tasklocks (task_id, lock_payload) VALUES ($1, $2)", task_id, payload_of(lock))
+
+
+async def revoke(tx: Connection, rows: Sequence[LockRow]) -> None:
+    """Mark locks as revoked, for every task that shares them. Always in one order, so that nobody waits in a ring."""
+    await tx.execute(
+        """
+        WITH lost AS (SELECT id FROM druid_tasklocks WHERE id = ANY($1) ORDER BY id FOR UPDATE)
+        UPDATE druid_tasklocks AS lock SET lock_payload = rewritten.payload
+        FROM lost, unnest($1::bigint[], $2::bytea[]) AS rewritten (id, payload)
+        WHERE lock.id = lost.id AND rewritten.id = lost.id
+        """,
+        [row.id for row in rows],
+        [orjson.dumps(orjson.loads(row.payload) | {"revoked": True}) for row in rows],
+    )
+
+
+async def delete(tx: Connection, row_ids: Sequence[int]) -> None:
+    await tx.execute(
+        """
+        DELETE FROM druid_tasklocks
+        WHERE id IN (SELECT id FROM druid_tasklocks WHERE id = ANY($1) ORDER BY id FOR UPDATE)
+        """,
+        row_ids,
+    )
+
+
+async def delete_all(tx: Connection, task_id: str) -> None:
+    """
+    Every lock row of a task, and what others noted for its REPLACE locks, in one statement.
+
+    Druid: TaskLockbox.remove
+    """
+    await tx.execute(
+        """
+        WITH gone AS (
+            DELETE FROM druid_tasklocks
+            WHERE id IN (SELECT id FROM druid_tasklocks WHERE task_id = $1 ORDER BY id FOR UPDATE)
+        )
+        DELETE FROM druid_upgradesegments WHERE task_id = $1
+        """,
+        task_id,
+    )
+
+
+def held_locks(rows: Iterable[LockRow]) -> list[HeldLock]:
+    """Rows gathered into locks: equal locks of several tasks are one that they share."""
+    holders: defaultdict[tuple[TaskLock, LockGranularity], set[str]] = defaultdict(set)
+    for row in rows:
+        holders[row.lock, row.granularity].add(row.task_id)
+    return [HeldLock(lock, frozenset(tasks), granularity) for (lock, granularity), tasks in holders.items()]
+
+
+def payload_of(lock: TaskLock) -> bytes:
+    """Druid's JSON of a time chunk lock, as it is stored."""
+    return orjson.dumps({"granularity": LockGranularity.TIME_CHUNK.value} | lock.to_wire())
+
+
+def _row(row_id: int, task_id: str, payload: bytes) -> LockRow:
+    raw = orjson.loads(payload)
+    granularity = LockGranularity(raw.get("granularity") or LockGranularity.TIME_CHUNK)
+    return LockRow(row_id, task_id, payload, TaskLock.model_validate(raw), granularity)
