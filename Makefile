@@ -1,0 +1,52 @@
+# `make` alone prints what can be made. Everything here works from a fresh clone with Python 3.11, make and git.
+
+PYTHON ?= python3
+BIN := .venv/bin
+COUNT ?= 20
+PATHS := core api operator peon-image cli tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test test-fast lint format bench chaos clean
+
+help: ## print this
+	@echo "Nemeton. The first two to know: make demo, make test."
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup: .venv/.complete ## a virtual environment with everything, exactly as uv.lock says
+
+.venv/.complete: pyproject.toml uv.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv sync --frozen --inexact --all-extras --compile-bytecode --quiet
+	@touch $@
+
+demo: setup ## start everything, load a day of Wikipedia edits, show the segments, stop (under 30 s)
+	@$(BIN)/python -m nemeton.demo
+
+up: setup ## start everything and keep it running
+	@$(BIN)/nemeton up
+
+test: setup ## every ring of tests that this machine has the programs for
+	$(BIN)/python -m pytest
+
+test-fast: setup ## the unit tests alone: no server, under a minute
+	$(BIN)/python -m pytest tests/unit
+
+lint: setup ## ruff, pyright strict, import contracts
+	$(BIN)/ruff check $(PATHS)
+	$(BIN)/ruff format --check $(PATHS)
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: setup ## put the code into its form
+	$(BIN)/ruff check --fix $(PATHS)
+	$(BIN)/ruff format $(PATHS)
+
+bench: setup ## measure against Apache Druid (docs/benchmarks.md says what and how)
+	$(BIN)/python -m tests.bench
+
+chaos: setup ## kill parts at random moments, COUNT=20 times each
+	$(BIN)/python -m pytest tests/e2e -m chaos --kills $(COUNT)
+
+clean: ## the environment, caches and the demo's data
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis nemeton-data

@@ -1,0 +1,339 @@
+"""
+The command line: names, options, help, exit statuses. What a command does stands in the module that it imports.
+
+Exit statuses: 0 done (for a watched task: SUCCESS), 1 the task FAILED or a part could not run, 2 refused or
+unreachable, 130 interrupted.
+"""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from druid_core.errors import NemetonError, NotFound
+
+app = typer.Typer(
+    name="nemeton",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="""
+    Nemeton: an Apache-Druid-compatible Overlord whose peons are processes.
+
+    Start everything on this machine, then hand it a task:
+
+    \b
+      nemeton up
+      nemeton submit examples/wikiticker-index.json --watch
+
+    The client commands (submit, tasks, logs, report, shutdown) work with Java Druid's Overlord too: name it with
+    --overlord.
+    """,
+)
+segment = typer.Typer(no_args_is_help=True, help="Look into segments.")
+app.add_typer(segment, name="segment")
+
+PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
+
+OverlordUrl = Annotated[
+    str,
+    typer.Option(
+        "--overlord", envvar="NEMETON_OVERLORD", help="The Overlord's URL, with user:password@ if it asks for one."
+    ),
+]
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id, as `nemeton tasks` shows it.")]
+DEFAULT_OVERLORD = "http://127.0.0.1:8090"
+
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option(help="Where everything that must survive is kept.")] = Path("nemeton-data"),
+    host: Annotated[
+        str, typer.Option(help="The address to listen on. Others than 127.0.0.1 are open to the network.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(help="The Overlord's port. 0: any free one.")] = 8090,
+    worker_port: Annotated[int, typer.Option(help="The MiddleManager's port. 0: any free one.")] = 8091,
+    worker_capacity: Annotated[int, typer.Option(min=1, help="How many tasks run at once.")] = 2,
+    database_url: Annotated[
+        str | None,
+        typer.Option(envvar="NEMETON_DATABASE_URL", help="A PostgreSQL to use in place of the embedded one."),
+    ] = None,
+    deep_storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="NEMETON_DEEP_STORAGE", help="URL for segments: file://, s3://, gs://, az://. Default: below --data."
+        ),
+    ] = None,
+    task_logs: Annotated[
+        str | None, typer.Option(envvar="NEMETON_TASK_LOGS", help="URL for logs and reports. Default: below --data.")
+    ] = None,
+) -> None:
+    """
+    Start PostgreSQL, Overlord and MiddleManager here.
+
+    A part that dies is started again. Ctrl-C stops all of it in order; after `kill -9`, or a power cut, the next
+    start puts things right, and tasks that were accepted go on.
+
+    \b
+      nemeton up
+      nemeton up --data /var/lib/nemeton --worker-capacity 4
+      nemeton up --deep-storage s3://bucket/segments --task-logs s3://bucket/logs
+    """
+    from nemeton.up.house import Wishes, run
+
+    wishes = Wishes(data, host, port, worker_port, worker_capacity, database_url, deep_storage, task_logs)
+    with _in_words(exit_status=1):
+        run(wishes, lambda line: print(line, flush=True))
+
+
+@app.command()
+def overlord(
+    database_url: Annotated[
+        str, typer.Option(envvar="NEMETON_DATABASE_URL", help="postgresql://user:password@host/database")
+    ],
+    host: Annotated[str, typer.Option(envvar="NEMETON_HOST", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="NEMETON_PORT", help="The port to listen on.")] = 8090,
+    task_logs: Annotated[
+        str | None,
+        typer.Option(envvar="NEMETON_TASK_LOGS", help="URL for logs and reports: file://, s3://, gs://, az://."),
+    ] = None,
+) -> None:
+    """
+    Start an Overlord alone. Its tables are made, or brought up to date, first.
+
+    Several Overlords may share one database: all of them answer, none leads.
+
+    \b
+      nemeton overlord --database-url postgresql://druid@db/druid --task-logs s3://bucket/logs
+    """
+    from overlord.server import run
+    from overlord.settings import OverlordSettings
+
+    with _in_words(exit_status=1):
+        run(OverlordSettings.from_environment(database_url=database_url, host=host, port=port, task_logs=task_logs))
+
+
+@app.command("middle-manager", context_settings=PASS_THROUGH, add_help_option=False)
+def middle_manager(context: typer.Context) -> None:
+    """
+    Start a MiddleManager alone: tasks as processes.
+
+    `nemeton middle-manager --help` lists its options.
+    """
+    from middle_manager.__main__ import main
+
+    _pass_on("nemeton middle-manager", context.args)
+    sys.exit(main())
+
+
+@app.command(context_settings=PASS_THROUGH, add_help_option=False)
+def peon(context: typer.Context) -> None:
+    """
+    Run one task, without an Overlord if need be.
+
+    `nemeton peon --help` lists all forms and options.
+    """
+    from peon.run import main
+
+    _pass_on("nemeton peon", context.args)
+    sys.exit(main())
+
+
+@app.command()
+def submit(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The task as JSON; `-` reads it from the standard input.")
+    ],
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Stay until the task has ended, showing how it goes.")
+    ] = False,
+    overlord: OverlordUrl = DEFAULT_OVERLORD,
+) -> None:
+    """
+    Submit a task; print its id.
+
+    With --watch the exit status is 0 for SUCCESS and 1 for FAILED. It is 2 if the task is refused or nobody answers.
+
+    \b
+      nemeton submit examples/wikiticker-index.json --watch
+      jq '.context.priority = 80' task.json | nemeton submit -
+    """
+    from nemeton.client import submit as submitting
+    from nemeton.client.overlord import Overlord
+
+    with _in_words():
+        server = Overlord(overlord)
+        task_id = server.submit(submitting.read_spec(file))
+        print(task_id, flush=True)
+        if not watch:
+            return
+        line = ProgressLine()
+        try:
+            status = submitting.watch(server, task_id, line.show)
+        except KeyboardInterrupt:
+            line.close()
+            typer.echo(f"\nno longer watching; the task goes on. To end it: nemeton shutdown {task_id}", err=True)
+            raise typer.Exit(130) from None
+        line.close()
+    if status["statusCode"] != "SUCCESS":
+        typer.secho(f"FAILED: {status.get('errorMsg') or 'no reason was given'}", fg="red", err=True)
+        typer.echo(f"its log: nemeton logs '{task_id}'", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def tasks(
+    state: Annotated[str | None, typer.Option(help="waiting, pending, running or complete.")] = None,
+    datasource: Annotated[str | None, typer.Option(help="Only this datasource's.")] = None,
+    task_type: Annotated[
+        str | None, typer.Option("--type", help="Only this type: index_parallel, kill, noop ...")
+    ] = None,
+    at_most: Annotated[int | None, typer.Option("--max", min=0, help="At most so many finished ones.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="The Overlord's answer as it is.")] = False,
+    overlord: OverlordUrl = DEFAULT_OVERLORD,
+) -> None:
+    """
+    List tasks.
+
+    Finished ones first, the newest of them first, then those under way.
+
+    \b
+      nemeton tasks --state running
+      nemeton tasks --datasource wikiticker --json | jq '.[].id'
+    """
+    from nemeton.client.overlord import Overlord
+
+    with _in_words():
+        found = Overlord(overlord).tasks(state=state, datasource=datasource, type=task_type, max=at_most)
+    if json:
+        _print_json(found)
+        return
+    if not found:
+        print("no tasks")
+        return
+    from rich.console import Console
+
+    from nemeton.client.tasks import show
+
+    show(found, Console())
+
+
+@app.command()
+def logs(
+    task_id: TaskId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows; end with the task.")] = False,
+    offset: Annotated[int, typer.Option(help="Skip so many bytes; negative: only the last so many.")] = 0,
+    overlord: OverlordUrl = DEFAULT_OVERLORD,
+) -> None:
+    """
+    Print a task's log.
+
+    \b
+      nemeton logs ID -f
+      nemeton logs ID --offset -2000
+    """
+    from nemeton.client.logs import follow as following
+    from nemeton.client.overlord import Overlord
+
+    def write(text: bytes) -> None:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+
+    with _in_words():
+        server = Overlord(overlord)
+        if follow:
+            following(server, task_id, offset, write)
+        else:
+            write(server.log(task_id, offset))
+
+
+@app.command()
+def report(task_id: TaskId, overlord: OverlordUrl = DEFAULT_OVERLORD) -> None:
+    """
+    Print a task's report as JSON.
+
+    Rows, errors, segments. A running task's report is live.
+    """
+    from nemeton.client.overlord import Overlord
+
+    with _in_words():
+        _print_json(Overlord(overlord).report(task_id))
+
+
+@app.command()
+def shutdown(task_id: TaskId, overlord: OverlordUrl = DEFAULT_OVERLORD) -> None:
+    """End a task. It becomes FAILED at once; a finished one stays as it is."""
+    from nemeton.client.overlord import Overlord
+
+    with _in_words():
+        Overlord(overlord).shutdown(task_id)
+    print(f"{task_id} was asked to end")
+
+
+@segment.command("dump")
+def segment_dump(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A segment's folder or its index.zip, ours or Java Druid's.")
+    ],
+    limit: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 10,
+    json: Annotated[bool, typer.Option("--json", help="As JSON lines: first the segment, then its rows.")] = False,
+) -> None:
+    """
+    Show a segment: rows, columns, what each column costs, and the first rows.
+
+    \b
+      nemeton segment dump nemeton-data/segments/wikiticker/... --limit 3
+    """
+    from nemeton.client.segment import dump
+
+    with _in_words():
+        dump(path, limit, json)
+
+
+class ProgressLine:
+    """One line that changes in place on a terminal; elsewhere, a line whenever there is news."""
+
+    def __init__(self) -> None:
+        self._in_place = sys.stderr.isatty()
+
+    def show(self, text: str, is_news: bool) -> None:
+        if self._in_place:
+            print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+        elif is_news:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._in_place:
+            print(file=sys.stderr)
+
+
+@contextmanager
+def _in_words(exit_status: int = 2) -> Generator[None]:
+    """An error of ours is a sentence on the standard error output, never a stack trace."""
+    try:
+        yield
+    except NotFound as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise typer.Exit(2) from error
+    except NemetonError as error:
+        typer.secho(f"nemeton: {error}", fg="red", err=True)
+        raise typer.Exit(exit_status) from error
+    except BrokenPipeError:  # `| head`
+        sys.stderr.close()
+        raise typer.Exit(0) from None
+
+
+def _print_json(value: Any) -> None:
+    import orjson
+
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+
+
+def _pass_on(program: str, arguments: list[str]) -> None:
+    """Another room's command line reads its own arguments."""
+    sys.argv = [program, *arguments]
