@@ -111,6 +111,7 @@ def overlord(
       nemeton overlord --database-url postgresql://druid@db/druid --task-logs s3://bucket/logs
     """
     from overlord.server import run
+
     from overlord.settings import OverlordSettings
 
     with _in_words(exit_status=1):
@@ -164,6 +165,7 @@ def submit(
     """
     from nemeton.client import submit as submitting
     from nemeton.client.overlord import Overlord
+    from nemeton.progress import ProgressLine
 
     with _in_words():
         server = Overlord(overlord)
@@ -171,14 +173,12 @@ def submit(
         print(task_id, flush=True)
         if not watch:
             return
-        line = ProgressLine()
         try:
-            status = submitting.watch(server, task_id, line.show)
+            with ProgressLine() as line:
+                status = submitting.watch(server, task_id, line.show)
         except KeyboardInterrupt:
-            line.close()
-            typer.echo(f"\nno longer watching; the task goes on. To end it: nemeton shutdown {task_id}", err=True)
+            typer.echo(f"no longer watching; the task goes on. To end it: nemeton shutdown '{task_id}'", err=True)
             raise typer.Exit(130) from None
-        line.close()
     if status["statusCode"] != "SUCCESS":
         typer.secho(f"FAILED: {status.get('errorMsg') or 'no reason was given'}", fg="red", err=True)
         typer.echo(f"its log: nemeton logs '{task_id}'", err=True)
@@ -288,27 +288,10 @@ def segment_dump(
     \b
       nemeton segment dump nemeton-data/segments/wikiticker/... --limit 3
     """
-    from nemeton.client.segment import dump
+    from nemeton.dump import dump
 
     with _in_words():
         dump(path, limit, json)
-
-
-class ProgressLine:
-    """One line that changes in place on a terminal; elsewhere, a line whenever there is news."""
-
-    def __init__(self) -> None:
-        self._in_place = sys.stderr.isatty()
-
-    def show(self, text: str, is_news: bool) -> None:
-        if self._in_place:
-            print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
-        elif is_news:
-            print(text, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self._in_place:
-            print(file=sys.stderr)
 
 
 @contextmanager

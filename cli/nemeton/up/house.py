@@ -101,8 +101,8 @@ def _rooms(wishes: Wishes, folder: DataFolder, port: int, worker_port: int, say:
         database_url = postgres.url
         as_user = f", as user {postgres.run_as.name}" if postgres.run_as else ""
         rooms.append(Room(postgres.part(), f"PostgreSQL {postgres.version} in {folder.postgres}{as_user}"))
-    deep_storage = wishes.deep_storage or folder.segments.as_uri()
-    task_logs = wishes.task_logs or folder.task_logs.as_uri()
+    deep_storage = _storage_url(wishes.deep_storage, folder.segments)
+    task_logs = _storage_url(wishes.task_logs, folder.task_logs)
     environment = dict(os.environ) | {"PYTHONUNBUFFERED": "1"}
     host = _reachable(wishes.host)
     url = f"http://{host}:{port}"
@@ -207,6 +207,13 @@ def _what_next(url: str) -> str:
             "Ctrl-C stops everything.",
         )
     )
+
+
+def _storage_url(wish: str | None, default: Path) -> str:
+    """A plain path becomes absolute here: the parts, and the peons, work in other folders."""
+    if wish is not None and "://" in wish:
+        return wish
+    return (default if wish is None else Path(wish).expanduser()).resolve().as_uri()
 
 
 def _reachable(host: str) -> str:
