@@ -7,6 +7,8 @@ all ids at once.
 """
 
 import struct
+from array import array
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,9 @@ def serialize(rows: Rows) -> bytes:
     """The bitmap of ascending row numbers; no bytes for no rows."""
     if not len(rows):
         return b""
-    bitmap = BitMap(rows)
+    values = array("I")  # pyroaring takes this array at once, a numpy array one number at a time
+    values.frombytes(rows.tobytes())
+    bitmap = BitMap(values)
     bitmap.run_optimize()
     return bitmap.serialize()
 
@@ -66,96 +70,95 @@ def bitmaps_by_id(keys: NDArray[np.int64], cardinality: int) -> tuple[NDArray[np
     keys:    `id << 32 | row`, ascending and distinct
     returns: the bitmaps end to end, and int64[cardinality] bytes of each, 0 for an id without rows
     """
-    ids = (keys >> 32).astype(np.int64)
-    rows = (keys & 0xFFFFFFFF).astype(np.uint32)
-    first_row = np.searchsorted(ids, np.arange(cardinality + 1))
-    containers = _Containers.of(keys, ids, rows)
+    first_key = np.searchsorted(keys, np.arange(cardinality + 1, dtype=np.int64) << 32)
+    starts, plain = _containers(keys)
     # An id is left to pyroaring when one of its containers is a bitset or better written as runs.
     by_hand = np.ones(cardinality, dtype=np.bool_)
-    by_hand[containers.ids[~containers.is_plain_array]] = False
-    sizes = np.zeros(cardinality, dtype=np.int64)
-    count = np.bincount(containers.ids, minlength=cardinality)
-    present = count > 0
-    lengths = np.diff(first_row)
-    sizes[present] = 8 + 8 * count[present] + 2 * lengths[present]
+    by_hand[keys[starts[~plain]] >> 32] = False
     others = np.flatnonzero(~by_hand)
-    serialized = [serialize(rows[first_row[i] : first_row[i + 1]]) for i in others.tolist()]
-    sizes[others] = [len(raw) for raw in serialized]
+    serialized = [_serialize_keys(keys[first_key[i] : first_key[i + 1]]) for i in others.tolist()]
 
-    ends = np.cumsum(sizes)
-    out = np.zeros(int(ends[-1]) if cardinality else 0, dtype=np.uint8)
-    starts = ends - sizes
-    for start, raw in zip(starts[others].tolist(), serialized, strict=True):
-        out[start : start + len(raw)] = np.frombuffer(raw, dtype=np.uint8)
-    _write_plain_arrays(out, starts, count, by_hand & present, containers, ids, rows, first_row)
+    by_hand_of_container = by_hand[keys[starts] >> 32]
+    words = _plain_arrays(
+        keys if not len(others) else keys[np.repeat(by_hand, np.diff(first_key))],
+        np.diff(starts, append=len(keys))[by_hand_of_container],
+        np.diff(first_key)[by_hand],
+        np.bincount(keys[starts[by_hand_of_container]] >> 32, minlength=cardinality)[by_hand],
+    )
+    sizes = np.zeros(cardinality, dtype=np.int64)
+    sizes[by_hand] = words.sizes
+    if not len(others):
+        return words.data, sizes
+    sizes[others] = [len(raw) for raw in serialized]
+    out = np.zeros(int(sizes.sum()), dtype=np.uint8)
+    is_by_hand = np.repeat(by_hand, sizes)
+    out[is_by_hand] = words.data
+    out[~is_by_hand] = np.frombuffer(b"".join(serialized), dtype=np.uint8)
     return out, sizes
 
 
-class _Containers:
-    """The containers of all bitmaps in order: runs of rows that share their id and the upper 16 bits."""
-
-    def __init__(self, ids: NDArray[np.int64], uppers: NDArray[np.uint32], starts: NDArray[np.int64], end: int) -> None:
-        self.ids = ids
-        self.uppers = uppers
-        self.starts = starts
-        self.cardinalities = np.diff(starts, append=end)
-        self.is_plain_array = np.ones(len(ids), dtype=np.bool_)
-
-    @classmethod
-    def of(cls, keys: NDArray[np.int64], ids: NDArray[np.int64], rows: Rows) -> "_Containers":
-        fresh = np.ones(len(keys), dtype=np.bool_)
-        fresh[1:] = (keys[1:] >> 16) != (keys[:-1] >> 16)
-        starts = np.flatnonzero(fresh)
-        self = cls(ids[starts], (rows[starts] >> 16).astype(np.uint32), starts, len(keys))
-        if not len(keys):
-            return self
-        begins_run = fresh
-        begins_run[1:] |= keys[1:] != keys[:-1] + 1
-        runs = np.add.reduceat(begins_run, starts, dtype=np.int64)
-        # CRoaring and Java's RoaringBitmap turn an array into runs when 2 + 4 runs < 2 + 2 rows.
-        self.is_plain_array = (2 * runs >= self.cardinalities) & (self.cardinalities <= _ARRAY_MAX)
-        return self
+def _serialize_keys(keys: NDArray[np.int64]) -> bytes:
+    return serialize((keys & 0xFFFFFFFF).astype(np.uint32))
 
 
-def _write_plain_arrays(
-    out: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    count: NDArray[np.int64],
-    by_hand: NDArray[np.bool_],
-    containers: _Containers,
-    ids: NDArray[np.int64],
-    rows: Rows,
-    first_row: NDArray[np.int64],
-) -> None:
+def _containers(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """
-    Fill in the bitmaps of array containers:
-    u32 12346 | u32 n | n times u16 upper bits, u16 rows - 1 | n times u32 offset | u16 lower bits of rows
+    The containers of all bitmaps in order: keys that share their id and the upper 16 bits of the row.
+
+    returns: int64[c] where in the keys each begins, and bool[c] whether it is an array, written as it is
     """
-    chosen = np.flatnonzero(by_hand)
-    _put(out, starts[chosen], np.full(len(chosen), _COOKIE_WITHOUT_RUNS, dtype="<u4"))
-    _put(out, starts[chosen] + 4, count[chosen].astype("<u4"))
-    at = by_hand[containers.ids]
-    container_ids = containers.ids[at]
-    first_container = np.cumsum(count) - count
-    number = np.flatnonzero(at) - first_container[container_ids]
-    keys_at = starts[container_ids] + 8 + 4 * number
-    _put(out, keys_at, containers.uppers[at].astype("<u2"))
-    _put(out, keys_at + 2, (containers.cardinalities[at] - 1).astype("<u2"))
-    rows_before = containers.starts[at] - first_row[container_ids]
-    offsets = 8 + 8 * count[container_ids] + 2 * rows_before
-    _put(out, starts[container_ids] + 8 + 4 * (count[container_ids] + number), offsets.astype("<u4"))
-    rows_at = np.flatnonzero(by_hand[ids])
-    row_ids = ids[rows_at]
-    _put(
-        out,
-        starts[row_ids] + 8 + 8 * count[row_ids] + 2 * (rows_at - first_row[row_ids]),
-        (rows[rows_at] & 0xFFFF).astype("<u2"),
-    )
+    fresh = np.ones(len(keys), dtype=np.bool_)
+    fresh[1:] = (keys[1:] >> 16) != (keys[:-1] >> 16)
+    starts = np.flatnonzero(fresh).astype(np.int64)
+    if not len(keys):
+        return starts, fresh
+    begins_run = fresh
+    begins_run[1:] |= keys[1:] != keys[:-1] + 1
+    runs = np.add.reduceat(begins_run, starts, dtype=np.int64)
+    cardinalities = np.diff(starts, append=len(keys))
+    # CRoaring and Java's RoaringBitmap turn an array into runs when 2 + 4 runs < 2 + 2 rows.
+    return starts, (2 * runs >= cardinalities) & (cardinalities <= _ARRAY_MAX)
 
 
-def _put(out: NDArray[np.uint8], positions: NDArray[np.int64], values: NDArray[np.uint16] | NDArray[np.uint32]) -> None:
-    """Write each value's bytes at its position."""
-    width = values.dtype.itemsize
-    data = values.view(np.uint8).reshape(-1, width)
-    for byte in range(width):
-        out[positions + byte] = data[:, byte]
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    data: NDArray[np.uint8]
+    sizes: NDArray[np.int64]
+
+
+def _plain_arrays(
+    keys: NDArray[np.int64],
+    container_rows: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    containers: NDArray[np.int64],
+) -> _Plain:
+    """
+    Bitmaps of array containers only, each, in words of 16 bits:
+    12346, 0 | containers as two words | upper bits and rows - 1 of each | offset of each as two words | lower bits
+
+    container_rows: int64[c], rows of each container
+    rows:           int64[ids], rows of each id
+    containers:     int64[ids], containers of each id
+    """
+    # An id without rows has no bytes at all.
+    head_words = np.where(rows > 0, 4 + 4 * containers, 0)
+    ends = np.cumsum(head_words + rows)
+    starts = ends - head_words - rows
+    words = np.zeros(int(ends[-1]) if len(ends) else 0, dtype="<u2")
+    present = rows > 0
+    words[starts[present]] = _COOKIE_WITHOUT_RUNS
+    words[starts[present] + 2] = containers[present] & 0xFFFF
+    words[starts[present] + 3] = containers[present] >> 16
+
+    first_row = np.cumsum(container_rows) - container_rows
+    number = np.arange(len(container_rows)) - np.repeat(np.cumsum(containers) - containers, containers)
+    at = np.repeat(starts + 4, containers) + 2 * number
+    words[at] = (keys[first_row] >> 16) & 0xFFFF
+    words[at + 1] = container_rows - 1
+    at += np.repeat(2 * containers, containers)
+    offsets = 2 * (np.repeat(head_words - (np.cumsum(rows) - rows), containers) + first_row)
+    words[at] = offsets & 0xFFFF
+    words[at + 1] = offsets >> 16
+
+    words[np.arange(len(keys)) + np.repeat(np.cumsum(head_words), rows)] = keys & 0xFFFF
+    return _Plain(words.view(np.uint8), 2 * (head_words + rows))
