@@ -1,0 +1,96 @@
+"""
+Which intervals are locked: asked by the Coordinator before it compacts, and by people. Druid: OverlordResource
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from druid_core.errors import InvalidInput
+from druid_core.interval import Interval
+from druid_core.lock import LockType
+from druid_core.wire import WireModel
+from overlord.db.pool import Connection, connection
+from overlord.lock import store
+from overlord.lock.store import LockRow
+from overlord.replica import replica_of
+from overlord.web import empty_answer, is_json, json_answer, json_body, text_answer
+
+router = APIRouter(prefix="/druid/indexer/v1", tags=["Locks"])
+
+
+class LockFilter(WireModel):
+    """Which locks of a datasource to show: those of at least this priority. Druid: LockFilterPolicy"""
+
+    datasource: str
+    priority: int = 0
+    intervals: list[Interval] | None = None
+    context: dict[str, Any] | None = None
+
+
+@router.post("/lockedIntervals/v2")
+async def locked_intervals(request: Request) -> Response:
+    """The intervals that are locked, by datasource. Body: a list of `{"datasource", "priority", "context"}`."""
+    return await _answer(request, _intervals_of)
+
+
+@router.post("/activeLocks")
+async def active_locks(request: Request) -> Response:
+    """The locks themselves, by datasource. Body: a list of `{"datasource", "priority", "intervals", "context"}`."""
+    return await _answer(request, _locks_of)
+
+
+async def _answer(
+    request: Request, answer: Callable[[Connection, list[LockFilter]], Awaitable[dict[str, Any]]]
+) -> Response:
+    if not is_json(request):
+        return empty_answer(415)
+    raw: Any = await json_body(request)
+    if not raw:
+        return text_answer("No filter provided", 400)
+    try:
+        filters = [LockFilter.model_validate(each) for each in cast("list[Any]", raw)]
+    except (ValidationError, TypeError) as error:
+        raise InvalidInput(
+            f"Expected a list of lock filters such as {{'datasource': 'web', 'priority': 0}}: {error}"
+        ) from error
+    async with connection(replica_of(request).pool) as held:
+        return json_answer(await answer(held, filters))
+
+
+async def _intervals_of(tx: Connection, filters: list[LockFilter]) -> dict[str, Any]:
+    rows = await store.of_data_sources(tx, {each.datasource for each in filters})
+    shown: dict[str, dict[str, None]] = {}
+    for wanted in filters:
+        context = wanted.context or {}
+        beside_appends = context.get("useConcurrentLocks") is True or context.get("taskLockType") == LockType.REPLACE
+        for row in rows:
+            if _is_shown(row, wanted) and not (beside_appends and row.lock.type is LockType.APPEND):
+                shown.setdefault(row.lock.data_source, {})[str(row.lock.interval)] = None
+    return {data_source: list(intervals) for data_source, intervals in shown.items()}
+
+
+async def _locks_of(tx: Connection, filters: list[LockFilter]) -> dict[str, Any]:
+    rows = await store.of_data_sources(tx, {each.datasource for each in filters})
+    shown: dict[str, dict[bytes, dict[str, Any]]] = {}
+    for wanted in filters:
+        context = wanted.context or {}
+        concurrent = context.get("useConcurrentLocks")
+        appends = concurrent is True or (concurrent is None and context.get("taskLockType") == LockType.APPEND)
+        for row in rows:
+            overlaps = wanted.intervals is None or any(row.lock.interval.overlaps(each) for each in wanted.intervals)
+            if overlaps and _is_shown(row, wanted) and not (appends and row.lock.type is LockType.APPEND):
+                wire = {"granularity": row.granularity.value} | row.lock.to_wire()
+                shown.setdefault(row.lock.data_source, {})[row.payload] = wire
+    return {"datasourceToLocks": {data_source: list(locks.values()) for data_source, locks in shown.items()}}
+
+
+def _is_shown(row: LockRow, wanted: LockFilter) -> bool:
+    return (
+        row.lock.data_source == wanted.datasource
+        and not row.lock.revoked
+        and (row.lock.priority or 0) >= wanted.priority
+    )

@@ -1,0 +1,246 @@
+"""
+Segments as rows: `druid_segments`, `druid_pendingsegments`, and which task published what.
+
+Payloads are handed through as they are stored; what a decision needs of one is read from it. "Used" segments are
+those that a Coordinator may load; "unused" ones wait to be killed or marked used again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from druid_core.errors import InvalidInput, NemetonError
+from druid_core.instant import format_instant
+from druid_core.interval import ETERNITY, Interval
+from druid_core.segment import DataSegment
+from druid_core.shard_spec import ShardSpec
+from overlord.db.pool import Connection
+from overlord.lock.overlap import bounds, overlaps
+
+_SHARD_SPEC: TypeAdapter[ShardSpec] = TypeAdapter(ShardSpec)
+
+_COLUMNS = 'id, start, "end", version, created_date, payload'
+
+_INSERT = """
+WITH published AS (
+    INSERT INTO druid_segments (id, datasource, created_date, start, "end", partitioned, version, used, payload,
+                                used_status_last_updated)
+    SELECT id, $2, $3, start, "end", TRUE, version, used, payload, $3
+    FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bool[], $9::bytea[])
+        AS new (id, start, "end", version, used, payload)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+),
+noted AS (
+    INSERT INTO nemeton_task_segments (task_id, segment_id) SELECT $1, id FROM published ON CONFLICT DO NOTHING
+)
+SELECT id FROM published
+"""
+
+
+class UnreadableSegment(NemetonError):
+    """A stored segment whose shard spec is of no kind that is known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """A row of `druid_segments`, placed on the timeline."""
+
+    id: str
+    interval: Interval
+    version: str
+    shard_spec: ShardSpec
+    created: str
+    wire: dict[str, Any]
+    """The payload as it is stored. Druid: DataSegment"""
+
+
+async def used(tx: Connection, data_source: str, intervals: Sequence[Interval]) -> list[StoredSegment]:
+    """The used segments that overlap any of the intervals, the overshadowed ones included, in order of time."""
+    if not intervals:
+        return []
+    umbrella = Interval(min(i.start_ms for i in intervals), max(i.end_ms for i in intervals))
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM druid_segments WHERE datasource = $1 AND used AND {overlaps('$3', '$2')}",
+        data_source,
+        *bounds(umbrella),
+    )
+    found = [_segment(*row) for row in rows]
+    return in_order(s for s in found if any(s.interval.overlaps(interval) for interval in intervals))
+
+
+async def unused(
+    tx: Connection,
+    data_source: str,
+    interval: Interval,
+    *,
+    versions: Sequence[str] | None = None,
+    limit: int | None = None,
+    updated_until: str | None = None,
+) -> list[StoredSegment]:
+    """
+    The unused segments that lie wholly inside `interval`, in order of time.
+
+    `versions` None means all, an empty list none; `updated_until` is the latest instant of their last change.
+    """
+    rows = await tx.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM druid_segments
+        WHERE datasource = $1 AND NOT used AND start >= $2 AND "end" <= $3 AND ("end" <> $7 OR $3 = 'z')
+            AND ($4::text[] IS NULL OR version = ANY($4)) AND ($5::text IS NULL OR used_status_last_updated <= $5)
+        ORDER BY start, "end", id LIMIT $6
+        """,
+        data_source,
+        *bounds(interval),
+        versions,
+        updated_until,
+        limit,
+        ETERNITY.end,
+    )
+    return [segment for row in rows if interval.covers((segment := _segment(*row)).interval)]
+
+
+async def by_ids(tx: Connection, data_source: str, ids: Iterable[str]) -> list[StoredSegment]:
+    """The segments of these ids, used or not."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM druid_segments WHERE datasource = $1 AND id = ANY($2)", data_source, list(ids)
+    )
+    return in_order(_segment(*row) for row in rows)
+
+
+async def insert(
+    tx: Connection, task_id: str, segments: Sequence[DataSegment], used_ids: set[str], now_ms: int
+) -> set[str]:
+    """
+    Insert segments of one datasource in one statement; the ids that were not there before.
+
+    Those in `used_ids` are used from the start. A row that exists stays as it is.
+    """
+    rows = await tx.fetch(
+        _INSERT,
+        task_id,
+        segments[0].data_source,
+        format_instant(now_ms),
+        [segment.id for segment in segments],
+        [segment.interval.start for segment in segments],
+        [segment.interval.end for segment in segments],
+        [segment.version for segment in segments],
+        [segment.id in used_ids for segment in segments],
+        [segment.to_json() for segment in segments],
+    )
+    return {row["id"] for row in rows}
+
+
+async def ids_of_task(tx: Connection, task_id: str) -> list[str]:
+    """What a task published, in order of the ids; killed segments stay listed."""
+    rows = await tx.fetch("SELECT segment_id FROM nemeton_task_segments WHERE task_id = $1 ORDER BY 1", task_id)
+    return [row["segment_id"] for row in rows]
+
+
+async def published_by(tx: Connection, task_id: str, ids: Sequence[str]) -> bool:
+    """Whether this task published all of these before."""
+    count = await tx.fetchval(
+        "SELECT count(*) FROM nemeton_task_segments WHERE task_id = $1 AND segment_id = ANY($2)", task_id, ids
+    )
+    return bool(ids) and count == len(set(ids))
+
+
+async def delete_unused(tx: Connection, data_source: str, ids: Sequence[str]) -> None:
+    """Delete the rows of unused segments; a used one stays. Twice is once."""
+    await tx.execute("DELETE FROM druid_segments WHERE datasource = $1 AND id = ANY($2) AND NOT used", data_source, ids)
+
+
+async def upgraded_from(tx: Connection, data_source: str, ids: Sequence[str]) -> dict[str, str]:
+    """Of each id that is a copy under a newer version, the id whose files it shares."""
+    rows = await tx.fetch(
+        """
+        SELECT id, upgraded_from_segment_id FROM druid_segments
+        WHERE datasource = $1 AND id = ANY($2) AND upgraded_from_segment_id IS NOT NULL ORDER BY id
+        """,
+        data_source,
+        ids,
+    )
+    return {row["id"]: row["upgraded_from_segment_id"] for row in rows}
+
+
+async def upgraded_to(tx: Connection, data_source: str, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Of each id, the segments that share its files, itself included where it exists."""
+    rows = await tx.fetch(
+        """
+        SELECT COALESCE(upgraded_from_segment_id, id) AS parent, id FROM druid_segments
+        WHERE datasource = $1 AND upgraded_from_segment_id = ANY($2)
+        UNION SELECT id, id FROM druid_segments WHERE datasource = $1 AND id = ANY($2)
+        ORDER BY 1, 2
+        """,
+        data_source,
+        ids,
+    )
+    found: dict[str, list[str]] = {}
+    for parent, child in rows:
+        found.setdefault(parent, []).append(child)
+    return found
+
+
+async def delete_pending(tx: Connection, data_source: str, interval: Interval) -> int:
+    """
+    Delete the identities allocated, but not published, in rows *created* inside `interval`; how many there were.
+
+    Raises InvalidInput when an active task of the datasource may still need one of them: the interval reaches past
+    the creation of the oldest. Druid: IndexerMetadataStorageAdapter.deletePendingSegments
+    """
+    oldest = await tx.fetchrow(
+        "SELECT id, created_date FROM druid_tasks WHERE datasource = $1 AND active ORDER BY created_date LIMIT 1",
+        data_source,
+    )
+    start, end = bounds(interval)
+    if oldest is not None and end > oldest["created_date"]:
+        raise InvalidInput(
+            f"Cannot delete pendingSegments for datasource[{data_source}] as there is at least one active task"
+            f"[{oldest['id']}] created at[{oldest['created_date']}] that overlaps with the delete interval"
+            f"[{interval}]. Please retry when there are no active tasks."
+        )
+    tag = await tx.execute(
+        "DELETE FROM druid_pendingsegments WHERE datasource = $1 AND created_date >= $2 AND created_date < $3",
+        data_source,
+        start,
+        end,
+    )
+    return int(tag.rpartition(" ")[2])
+
+
+async def forget_allocations(tx: Connection, task_id: str) -> None:
+    """
+    Delete what a finished task allocated and did not publish, once no active task shares its allocator.
+
+    To be called in the transaction that finishes the task. One statement; twice is once. Druid: TaskLockbox.remove
+    """
+    await tx.execute(
+        """
+        DELETE FROM druid_pendingsegments AS pending USING druid_tasks AS done
+        WHERE done.id = $1 AND pending.datasource = done.datasource
+            AND pending.task_allocator_id IN (done.id, done.group_id)
+            AND NOT EXISTS (
+                SELECT 1 FROM druid_tasks AS other
+                WHERE other.datasource = done.datasource AND other.active AND other.id <> done.id
+                    AND pending.task_allocator_id IN (other.id, other.group_id)
+            )
+        """,
+        task_id,
+    )
+
+
+def in_order(segments: Iterable[StoredSegment]) -> list[StoredSegment]:
+    """By time, version and partition."""
+    return sorted(segments, key=lambda each: (each.interval, each.version, each.shard_spec.partition_num))
+
+
+def _segment(segment_id: str, start: str, end: str, version: str, created: str, payload: bytes) -> StoredSegment:
+    wire: dict[str, Any] = orjson.loads(payload)
+    try:
+        shard_spec = _SHARD_SPEC.validate_python(wire.get("shardSpec") or {"type": "none"})
+    except ValidationError as error:
+        raise UnreadableSegment(f"Segment [{segment_id}] has a shard spec that is not known here") from error
+    return StoredSegment(segment_id, Interval.parse(f"{start}/{end}"), version, shard_spec, created, wire)
