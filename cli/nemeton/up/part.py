@@ -72,7 +72,7 @@ class Keeper:
         while not await self.part.is_ready():
             if process.returncode is not None:
                 raise PartFailed(
-                    f"{self.part.name} ended at once, {in_words(process.returncode)}\n{self._last_words()}"
+                    f"{self.part.name} ended before it was ready, {in_words(process.returncode)}\n{self._last_words()}"
                 )
             if clock() - started > self.part.ready_within_s:
                 await self._end(process)
