@@ -10,16 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import ClientConfig, LocalStore, RetryConfig, from_url
+from obstore.store import LocalStore, from_url
 
 from druid_core.errors import InvalidInput, NotFound, StorageError
 
+if TYPE_CHECKING:  # the library has these for type checkers alone
+    from obstore.store import RetryConfig
+
 _CLOUDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "azure": "az"}
-_RETRY = RetryConfig(max_retries=8, retry_timeout=timedelta(minutes=2))
+_RETRY: "RetryConfig" = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class ObjectStore:
         with _as_domain_errors(url):
             store = from_url(
                 f"{scheme}://{parts.netloc}/{prefix}",
-                client_options=ClientConfig(allow_http=True, timeout=timedelta(seconds=60)),
+                client_options={"allow_http": True, "timeout": timedelta(seconds=60)},
                 retry_config=_RETRY,
             )
         return cls(url, scheme, parts.netloc, prefix, store)
