@@ -43,7 +43,7 @@ class MiddleManagerSettings:
     task_logs: str | None = None
     """URL or folder. Druid: druid.indexer.logs.*"""
     grace_seconds: float = 30.0
-    """Between SIGTERM and SIGKILL of a peon: enough to end a batch. Druid: druid.indexer.task.gracefulShutdownTimeout"""
+    """Between SIGTERM and SIGKILL: enough to end a batch. Druid: druid.indexer.task.gracefulShutdownTimeout"""
     heartbeat_seconds: float = 5.0
     """Between two announcements: a small part of the time after which the Overlord gives a silent runner up."""
     disk_check_seconds: float = 3.0

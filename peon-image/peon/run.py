@@ -28,6 +28,8 @@ from peon.stop import StopSignal, TaskCanceled, stop_on_signals
 if TYPE_CHECKING:
     from peon.toolbox import Toolbox
 
+_INGESTION_TYPES = ("index", "index_parallel")
+
 _log = logging.getLogger(__name__ if __name__ != "__main__" else "peon.run")
 
 
@@ -196,7 +198,7 @@ class _Life:
 
     def _failure_report(self, error_msg: str) -> dict[str, Any] | None:
         """What an ingestion that failed had counted until then."""
-        if self._toolbox is None or not self._toolbox.meters:
+        if self._toolbox is None or self._header.type not in _INGESTION_TYPES:
             return None
         return self._toolbox.progress.final_report(
             self._header.id, self._raw_task.get("context") or {}, error_msg=error_msg
@@ -229,8 +231,7 @@ def _read_task(settings: PeonSettings, overlord: OverlordClient | None) -> dict[
         return raw_task
     assert overlord is not None  # the settings ask for it where there is no file
     assert settings.task_id is not None
-    raw_answer = overlord.fetch_payload(settings.task_id)
-    return raw_answer.get("payload", raw_answer)
+    return overlord.fetch_payload(settings.task_id)
 
 
 def _in_words(error: BaseException, doing: str | None = None) -> str:

@@ -77,6 +77,7 @@ class IngestionProgress:
         *,
         error_msg: str | None = None,
         segments_published: int | None = None,
+        records_processed: Mapping[str, int] | None = None,
     ) -> dict[str, Any]:
         """
         The report of an `index` task, or of an `index_parallel` that ran as one; both phases are always in it.
@@ -93,6 +94,7 @@ class IngestionProgress:
                 for phase in phases
             },
             error_msg=error_msg,
+            records_processed=None if records_processed is None else dict(records_processed),
             segments_published=segments_published,
         )
         return report_frame(REPORT_KIND, task_id, payload.to_wire()) | report_frame(
