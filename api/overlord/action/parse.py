@@ -1,0 +1,93 @@
+"""An action's JSON, parsed once, at the door."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from druid_core.action import TaskAction
+from druid_core.errors import InvalidInput
+
+_ACTION: TypeAdapter[TaskAction] = TypeAdapter(TaskAction)
+
+SUPPORTED = (
+    "lockAcquire",
+    "lockTryAcquire",
+    "lockRelease",
+    "lockList",
+    "segmentAllocate",
+    "segmentTransactionalInsert",
+    "segmentListUsed",
+    "segmentListUnused",
+    "retrieveSegmentsById",
+    "retrieveUpgradedFromSegmentIds",
+    "retrieveUpgradedToSegmentIds",
+    "segmentNuke",
+    "updateStatus",
+    "updateLocation",
+)
+"""The action types performed here, by their names on the wire."""
+
+KNOWN = (
+    *SUPPORTED,
+    "segmentLockAcquire",
+    "segmentLockTryAcquire",
+    "segmentTransactionalAppend",
+    "segmentTransactionalReplace",
+    "markSegmentsToUpgrade",
+    "markSegmentsAsUnused",
+    "segmentMetadataUpdate",
+    "resetDataSourceMetadata",
+    "checkPointDataSourceMetadata",
+    "surrogateAction",
+)
+"""All action types of Druid 37."""
+
+_JAVA_CLASS = "org.apache.druid.indexing.common.actions.TaskAction"
+
+
+class UnsupportedAction(InvalidInput):
+    """An action type that is not performed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRequest:
+    """Who asks, and for what. Druid: TaskActionHolder"""
+
+    task_id: str
+    action: TaskAction
+
+
+def parse_action(raw: object) -> ActionRequest:
+    """
+    `{"task": {"id", …}, "action": {"type", …}}`.
+
+    Raises UnsupportedAction, or InvalidInput naming the field that is wrong.
+    """
+    task_id = _object(_object(raw, "the body").get("task"), "task").get("id")
+    if not isinstance(task_id, str):
+        raise InvalidInput("[task] must be an object with an [id]")
+    fields = _object(_object(raw, "the body").get("action"), "action")
+    kind = fields.get("type")
+    if kind is None:
+        raise UnsupportedAction(
+            f"Could not resolve subtype of [simple type, class {_JAVA_CLASS}]: missing type id property 'type'"
+        )
+    if kind not in SUPPORTED:
+        known = "known to Druid but not supported yet" if kind in KNOWN else "no type that is known"
+        raise UnsupportedAction(
+            f"Could not resolve type id '{kind}' as a subtype of `{_JAVA_CLASS}`: {known}; "
+            f"supported here are: [{', '.join(SUPPORTED)}], known type ids = [{', '.join(KNOWN)}]"
+        )
+    try:
+        return ActionRequest(task_id, _ACTION.validate_python(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or str(kind)
+        raise InvalidInput(f"Invalid value of [{where}] in action [{kind}]: {first['msg']}") from error
+
+
+def _object(raw: object, name: str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise InvalidInput(f"Missing or invalid [{name}]: expected a JSON object")
+    return cast("dict[str, Any]", raw)

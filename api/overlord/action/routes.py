@@ -1,0 +1,96 @@
+"""
+`POST /druid/indexer/v1/action`: the one door of every peon, ours and Java's. Druid: OverlordResource.doAction
+
+Our peon shows its attempt's token and is told 4xx when something is final. Java's peon has no token and takes
+Druid's own answers: every failure is a 500 with `{"error": text}`.
+"""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from druid_core.action import LockAcquire, LockList, TaskAction
+from druid_core.errors import InvalidInput, NemetonError, Unavailable
+from overlord.action.actor import find_actor
+from overlord.action.parse import ActionRequest, parse_action
+from overlord.action.perform import perform
+from overlord.db.pool import Connection, transaction
+from overlord.lock.lockbox import InactiveTask
+from overlord.problems import Forbidden, problem_of
+from overlord.replica import Replica, replica_of
+from overlord.task.token import bearer, task_of_token
+from overlord.web import empty_answer, is_json, json_answer, json_body
+
+router = APIRouter(prefix="/druid/indexer/v1", tags=["Task actions"])
+
+LOCK_WAIT_LIMIT_MS = 240_000
+"""The longest that `lockAcquire` waits, also for those who would wait for ever: below the five minutes after which
+clients give up a silent call. They get null and may ask again."""
+
+LOCK_POLL_SECONDS = 0.2
+"""How often a waiting `lockAcquire` tries again: a fifth of a second is little beside what locks are held for."""
+
+
+@router.post("/action")
+async def do_action(request: Request) -> Response:
+    """Perform `{"task": {"id"}, "action": {"type", …}}` and answer `{"result": …}`."""
+    if not is_json(request):
+        return empty_answer(415)
+    token = bearer(request.headers.get("authorization"))
+    try:
+        asked = parse_action(await json_body(request))
+    except InvalidInput as error:
+        return json_answer({"error": str(error)}, 400)
+    try:
+        return json_answer({"result": await _perform(replica_of(request), asked, token)})
+    except (Forbidden, Unavailable):
+        raise
+    except NemetonError as error:
+        # Without a token it is a Java peon, which would take another code for the end of the world
+        return json_answer({"error": _java_text(error)}, 500 if token is None else problem_of(error).status)
+
+
+async def _perform(replica: Replica, asked: ActionRequest, token: str | None) -> Any:
+    """One transaction; for `lockAcquire` one a try, so that nobody waits for the waiter."""
+    action = asked.action
+    if not isinstance(action, LockAcquire):
+        return await _perform_once(replica, asked, token)
+    wait_ms = min(action.timeout_ms or LOCK_WAIT_LIMIT_MS, LOCK_WAIT_LIMIT_MS)
+    deadline = asyncio.get_running_loop().time() + wait_ms / 1000
+    while True:
+        lock = await _perform_once(replica, asked, token)
+        if lock is not None or asyncio.get_running_loop().time() >= deadline:
+            return lock
+        await asyncio.sleep(LOCK_POLL_SECONDS)
+
+
+async def _perform_once(replica: Replica, asked: ActionRequest, token: str | None) -> Any:
+    async with transaction(replica.pool) as tx:
+        if token is not None:
+            await _check_token(tx, token, asked.task_id)
+        actor = await find_actor(tx, asked.task_id)
+        if actor is None:
+            return _for_an_unknown_task(asked.task_id, asked.action)
+        return await perform(tx, actor, asked.action, replica.clock_ms())
+
+
+async def _check_token(tx: Connection, token: str, task_id: str) -> None:
+    """Raises Forbidden unless the token is that of the task's own attempt that counts."""
+    owner = await task_of_token(tx, token)
+    if owner.task_id != task_id:
+        raise Forbidden(f"The token of task [{owner.task_id}] cannot act for task [{task_id}]")
+
+
+def _for_an_unknown_task(task_id: str, action: TaskAction) -> list[Any]:
+    """A task that never was has no locks; for all else it is inactive."""
+    if isinstance(action, LockList):
+        return []
+    raise InactiveTask(task_id)
+
+
+def _java_text(error: NemetonError) -> str:
+    """Druid puts the exception's class before its text."""
+    kind = "java.util.common.ISE" if isinstance(error, InactiveTask) else "error.DruidException"
+    return f"org.apache.druid.{kind}: {error}"
