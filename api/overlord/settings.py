@@ -27,7 +27,7 @@ class OverlordSettings(BaseModel):
     """`postgresql://user:password@host:port/database`. Druid: druid.metadata.storage.connector.connectURI"""
 
     host: str = "127.0.0.1"
-    """The address to listen on. The loopback, because the API has no authentication of its own yet. Druid: druid.host"""
+    """The address to listen on: the loopback, because the API asks nobody who they are. Druid: druid.host"""
 
     port: int = Field(default=8090, ge=0, le=65535)
     """The port to listen on; 0 takes a free one. Druid's own. Druid: druid.plaintextPort"""
@@ -54,19 +54,31 @@ class OverlordSettings(BaseModel):
     """
 
     max_task_payload_bytes: int | None = None
-    """The largest task, in bytes of its stored JSON; none by default, as in Druid. Druid: druid.indexer.queue.maxTaskPayloadSize"""
+    """
+    The largest task, in bytes of its stored JSON; no limit by default, as in Druid.
+    Druid: druid.indexer.queue.maxTaskPayloadSize
+    """
 
     max_queue_size: int = Field(default=2_147_483_647, ge=1)
-    """Active tasks beyond which a submission is refused with 429; no limit by default, as in Druid. Druid: druid.indexer.queue.maxSize"""
+    """
+    Active tasks beyond which a submission is refused with 429; no limit by default, as in Druid.
+    Druid: druid.indexer.queue.maxSize
+    """
 
     default_task_context: dict[str, Any] = {}
-    """Context entries that every task gets where it has none of that name (JSON). Druid: druid.indexer.task.default.context"""
+    """
+    Context entries that every task gets where it has none of that name, as JSON; none by default.
+    Druid: druid.indexer.task.default.context
+    """
 
     force_time_chunk_lock: bool = True
     """The context entry of that name, where a task has none. Druid: druid.indexer.tasklock.forceTimeChunkLock"""
 
     recently_finished_ms: int = Field(default=86_400_000, ge=0)
-    """How far back lists show finished tasks, in milliseconds: a day, as in Druid. Druid: druid.indexer.storage.recentlyFinishedThreshold"""
+    """
+    How far back lists show finished tasks, in milliseconds: a day, as in Druid.
+    Druid: druid.indexer.storage.recentlyFinishedThreshold
+    """
 
     runner_timeout_ms: int = Field(default=60_000, ge=1000)
     """
@@ -75,7 +87,10 @@ class OverlordSettings(BaseModel):
     """
 
     queue_interval_ms: int = Field(default=1000, ge=10)
-    """How often the queue is looked at without a hint, in milliseconds; a hint from another replica may be lost. Druid: 60 s"""
+    """
+    How often the queue is looked at without a hint, in milliseconds. A hint from another replica may be lost, and a
+    second is what a person waits without wondering. Druid looks every 60 s.
+    """
 
     peon_timeout_ms: int = Field(default=3000, ge=100)
     """How long a living peon may take to answer for its log or report, in milliseconds, before storage is asked."""
@@ -84,7 +99,10 @@ class OverlordSettings(BaseModel):
     """How long a reader of a log or report waits for a peon that has just ended to store it, in milliseconds."""
 
     graceful_shutdown_seconds: int = Field(default=10, ge=0)
-    """How long calls that are under way may take to end at a stop. Long polls end at once. Druid: druid.server.http.gracefulShutdownTimeout"""
+    """
+    How long calls that are under way may take to end at a stop. Long polls end at once.
+    Druid: druid.server.http.gracefulShutdownTimeout
+    """
 
     access_log: bool = False
     """A log line a request. Off: it costs more than the request."""
@@ -112,6 +130,11 @@ class OverlordSettings(BaseModel):
             name = ".".join(str(part) for part in first["loc"]) or "settings"
             message = f"setting {name} (environment: NEMETON_{name.upper()}): {first['msg']}"
             raise InvalidInput(message) from error
+
+    @property
+    def injected_context(self) -> dict[str, Any]:
+        """What a task's context gets where it has no entry of the name, in Druid's order."""
+        return {"forceTimeChunkLock": self.force_time_chunk_lock, **self.default_task_context}
 
     def as_properties(self) -> dict[str, str]:
         """What /status/properties shows: names of ours, values as texts, nothing secret."""

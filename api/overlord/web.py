@@ -61,6 +61,11 @@ def accepts_json(request: Request) -> bool:
     return not kinds.isdisjoint({"*/*", "application/*", JSON, "application/x-jackson-smile"})
 
 
+def query(request: Request, name: str) -> str | None:
+    """A query parameter; of a repeated one the first counts, as in Druid."""
+    return next((value for key, value in request.query_params.multi_items() if key == name), None)
+
+
 async def json_body(request: Request) -> Any:
     """
     The body as JSON; an empty one is null, as in Druid.

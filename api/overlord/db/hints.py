@@ -6,7 +6,7 @@ Postgres serialises the commits of all transactions that notify, so a transactio
 
 import asyncio
 import contextlib
-from typing import Any
+from collections.abc import Callable, Generator
 
 import asyncpg
 import structlog
@@ -50,7 +50,7 @@ class Hints:
                 await self._task
 
     @contextlib.contextmanager
-    def waiting_for(self, topic: str) -> Any:
+    def waiting_for(self, topic: str) -> Generator[asyncio.Event]:
         """An event that is set at each hint at `topic` while the block runs; whoever waits clears it."""
         event = asyncio.Event()
         events = self._waiting.setdefault(topic, set())
@@ -77,7 +77,7 @@ class Hints:
             try:
                 connection = await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT_SECONDS)
                 lost = asyncio.Event()
-                connection.add_termination_listener(lambda _: lost.set())
+                connection.add_termination_listener(_setter(lost))
                 try:
                     await connection.add_listener(CHANNEL, self._hear)
                     # hints sent while nobody listened are gone: everyone looks once
@@ -91,3 +91,7 @@ class Hints:
 
     def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:
         self.wake(str(payload))
+
+
+def _setter(event: asyncio.Event) -> Callable[[object], None]:
+    return lambda _: event.set()

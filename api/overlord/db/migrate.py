@@ -16,7 +16,11 @@ _LOCK_KEY = 0x6E656D65746F6E
 async def migrate(pool: Pool) -> list[str]:
     """Bring the schema up to date; the names of the files that were run now. Calling twice is calling once."""
     files = sorted(
-        (entry for entry in resources.files("overlord.db").joinpath("migrations").iterdir() if entry.name.endswith(".sql")),
+        (
+            entry
+            for entry in resources.files("overlord.db").joinpath("migrations").iterdir()
+            if entry.name.endswith(".sql")
+        ),
         key=lambda entry: entry.name,
     )
     ran: list[str] = []

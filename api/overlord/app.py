@@ -1,0 +1,130 @@
+"""The application: routes of all floors, what they share, and how it starts and stops."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import resources
+
+import asyncpg
+import structlog
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from druid_core.errors import InvalidInput, NemetonError, Unavailable
+from druid_core.storage.task_logs import TaskLogs
+from overlord import metrics, node
+from overlord.action import routes as action_routes
+from overlord.auth import routes as auth_routes
+from overlord.db.hints import Hints
+from overlord.db.migrate import migrate
+from overlord.db.pool import DATABASE_AWAY, connect
+from overlord.edge import Edge
+from overlord.log import routes as log_routes
+from overlord.log.peon import PeonClient
+from overlord.replica import Replica, wall_clock_ms
+from overlord.runner import routes as runner_routes
+from overlord.runner import workers
+from overlord.segment import routes as segment_routes
+from overlord.settings import DRUID_VERSION, OverlordSettings
+from overlord.task import routes as task_routes
+from overlord.task.intake import Intake
+from overlord.task.queue import TaskQueue
+from overlord.task.token import load_secret
+from overlord.web import PlainResponse, empty_answer, error_answer
+
+_DESCRIPTION = """
+The Overlord of Nemeton: tasks over the same REST API as Apache Druid's. Submit one with
+`POST /druid/indexer/v1/task`, watch it with `GET /druid/indexer/v1/task/{id}/status`.
+"""
+
+
+def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> FastAPI:
+    """One replica. It connects, migrates and starts its loops when the server starts it, and stops them at its end."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            pool = await connect(settings.database_url, max_size=settings.database_pool_size)
+            stack.callback(pool.terminate)
+            ran = await migrate(pool)
+            if ran:
+                structlog.get_logger().info("the database was migrated", files=ran)
+            hints = Hints(settings.database_url)
+            replica = Replica(settings, pool, hints, await load_secret(pool), clock_ms)
+            queue = TaskQueue(replica)
+            app.state.replica = replica
+            app.state.pool = pool
+            app.state.intake = Intake(replica)
+            app.state.peons = PeonClient(settings.peon_timeout_ms)
+            app.state.task_logs = TaskLogs.from_url(settings.task_logs) if settings.task_logs else None
+            app.state.stopping = asyncio.Event()
+            stack.push_async_callback(app.state.peons.close)
+            await hints.start()
+            stack.push_async_callback(hints.stop)
+            await queue.start()
+            stack.push_async_callback(queue.stop)
+            yield
+
+    app = FastAPI(
+        title="Nemeton Overlord",
+        version=DRUID_VERSION,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    for router in (
+        task_routes.router,
+        log_routes.router,
+        segment_routes.router,
+        action_routes.router,
+        workers.router,
+        runner_routes.router,
+        auth_routes.router,
+        node.router,
+        metrics.router,
+    ):
+        app.include_router(router)
+    app.add_api_route("/docs", _docs, include_in_schema=False)
+    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes)
+    app.add_exception_handler(NemetonError, _problem)
+    app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(asyncpg.PostgresError, _database_refused)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+async def _docs() -> Response:
+    """The API page, whole in one file: a laptop without a network shows it too."""
+    page = resources.files("overlord").joinpath("docs.html").read_bytes()
+    return PlainResponse(page, 200, "text/html; charset=utf-8")
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    return error_answer(error)
+
+
+async def _no_such_route(request: Request, error: Exception) -> Response:
+    """404 and 405 have no body in Druid."""
+    assert isinstance(error, HTTPException)
+    answer = empty_answer(error.status_code)
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+async def _database_refused(request: Request, error: Exception) -> Response:
+    """A value that no text of Postgres can hold is the caller's; the rest is ours."""
+    if isinstance(error, DATABASE_AWAY):
+        return error_answer(Unavailable(f"The metadata database does not answer: {error}"))
+    if isinstance(error, asyncpg.DataError):
+        return error_answer(InvalidInput(f"A value of the request cannot be stored or looked up: {error}"))
+    return await _unexpected(request, error)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    structlog.get_logger().error("a call failed", method=request.method, path=request.url.path, exc_info=error)
+    return error_answer(NemetonError(f"{type(error).__name__}: {error}"))

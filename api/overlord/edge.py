@@ -1,0 +1,171 @@
+"""
+The edge: what holds for every call, before and after the routes. One plain ASGI layer, since each costs every call.
+
+In: path segments are decoded one by one, a trailing slash is nothing, gzip bodies are undone, bodies have a limit.
+Out: Druid's headers on everything but POST, gzip where asked for. HEAD and OPTIONS are 405, as in Druid.
+"""
+
+import asyncio
+import gzip
+import zlib
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from druid_core.errors import InvalidInput
+from overlord.problems import BodyTooLarge, Unreadable
+from overlord.web import empty_answer, error_answer
+
+_GUARDS = [
+    (b"cache-control", b"no-cache, no-store, max-age=0"),
+    (b"content-security-policy", b"frame-ancestors 'none'"),
+]
+_VARY = (b"vary", b"Accept-Encoding")
+
+_ZIPPED_TYPES = (b"application/json", b"text/html")
+"""Logs stay as they are: whoever asks for the last N bytes gets a Content-Length of N."""
+
+_LARGE_BYTES = 256 << 10
+"""Answers beyond this are packed in a thread."""
+
+
+class Edge:
+    """Wraps the application."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # the first of a repeated one counts
+        send = _answering(send, scope["method"], b"gzip" in headers.get(b"accept-encoding", b""))
+        if scope["method"] in ("HEAD", "OPTIONS"):
+            await empty_answer(405)(scope, receive, send)
+            return
+        try:
+            scope["path"] = _path(scope)
+            receive = self._reading(receive, headers)
+        except (Unreadable, BodyTooLarge, InvalidInput) as error:
+            await error_answer(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _reading(self, receive: Receive, headers: dict[bytes, bytes]) -> Receive:
+        """`receive` within the limit, and unpacked."""
+        length = headers.get(b"content-length")
+        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if length is not None and length.isdigit() and int(length) > self._max_body_bytes:
+            raise self._too_large()
+        if encoding == b"identity":
+            return receive if length is not None else self._counting(receive)
+        if encoding not in (b"gzip", b"x-gzip"):
+            raise InvalidInput(f"Content-Encoding [{encoding.decode('latin-1')}] is not supported: use gzip or none")
+        return self._unpacking(receive)
+
+    def _counting(self, receive: Receive) -> Receive:
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_body_bytes:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _unpacking(self, receive: Receive) -> Receive:
+        unpacked = False
+
+        async def unpack() -> Message:
+            nonlocal unpacked
+            if unpacked:
+                return await receive()
+            unpacked = True
+            packer = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            body = bytearray()
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return message
+                more = message.get("more_body", False)
+                try:
+                    body += packer.decompress(message.get("body", b""), self._max_body_bytes + 1 - len(body))
+                except zlib.error as error:
+                    raise InvalidInput(
+                        f"The request body is not gzip, as its Content-Encoding says: {error}"
+                    ) from error
+                if len(body) > self._max_body_bytes:
+                    raise self._too_large()
+            if body and not packer.eof:
+                raise InvalidInput("The request body is cut short: its gzip stream has no end")
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        return unpack
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The request body is larger than max_body_bytes [{self._max_body_bytes}]")
+
+
+def _path(scope: Scope) -> str:
+    """
+    The path with each segment decoded, without a slash at its end. What no database text can hold becomes U+FFFD.
+
+    Raises Unreadable for a segment that no task id can be. Druid: Invalid value for field [taskId]
+    """
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    raw = raw.partition(b"?")[0]
+    if b"%" not in raw and b".." not in raw:
+        return raw.decode("utf-8", "replace").rstrip("/") or "/"
+    segments: list[str] = []
+    for part in raw.split(b"/"):
+        segment = unquote_to_bytes(part).decode("utf-8", "replace").replace("\0", "\ufffd")
+        if "/" in segment:
+            raise Unreadable(f"Invalid value for field [taskId]: Value [{segment}] cannot contain '/'.")
+        if segment == "..":
+            raise Unreadable("Invalid value for field [taskId]: Value [..] cannot start with '.'.")
+        segments.append(segment)
+    return "/".join(segments).rstrip("/") or "/"
+
+
+def _answering(send: Send, method: str, zip_wanted: bool) -> Send:
+    """`send` with the headers of every answer, packed where that was asked for."""
+    start: Message | None = None
+
+    async def answer(message: Message) -> None:
+        nonlocal start
+        if message["type"] == "http.response.start":
+            headers: list[Any] = message["headers"]
+            headers.append(_VARY)
+            if method != "POST":
+                headers += _GUARDS
+                # a POST answers a line; packing it would cost more than it saves
+                if zip_wanted and _is_zipped_type(headers):
+                    start = message
+                    return
+        elif start is not None:
+            held, start = start, None
+            body: bytes = message.get("body", b"")
+            if body and not message.get("more_body", False):
+                body = await asyncio.to_thread(_pack, body) if len(body) > _LARGE_BYTES else _pack(body)
+                held["headers"] = [pair for pair in held["headers"] if pair[0] != b"content-length"]
+                held["headers"] += [(b"content-encoding", b"gzip"), (b"content-length", b"%d" % len(body))]
+                message = {**message, "body": body}
+            await send(held)
+        await send(message)
+
+    return answer
+
+
+def _is_zipped_type(headers: list[Any]) -> bool:
+    return any(name == b"content-type" and value.startswith(_ZIPPED_TYPES) for name, value in headers)
+
+
+def _pack(body: bytes) -> bytes:
+    return gzip.compress(body, 1, mtime=0)

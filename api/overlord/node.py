@@ -1,0 +1,75 @@
+"""Who this node is, and whether it serves. Druid: StatusResource, SelfDiscoveryResource, the leader endpoints"""
+
+import os
+import resource
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from druid_core.errors import Unavailable
+from overlord.db.pool import connection
+from overlord.replica import replica_of
+from overlord.settings import DRUID_VERSION
+from overlord.web import json_answer, raw_json_answer
+
+router = APIRouter()
+
+
+@router.get("/druid/indexer/v1/leader", tags=["Leadership"], summary="The address of the Overlord")
+async def leader(request: Request) -> Response:
+    """The one address of all replicas. A bare URL under the content type of JSON, as in Druid."""
+    return raw_json_answer(replica_of(request).url.encode())
+
+
+@router.get("/druid/indexer/v1/isLeader", tags=["Leadership"], summary="Whether this replica leads: always")
+async def is_leader() -> Response:
+    """Every replica serves every call, so none answers 404 here and none redirects."""
+    return raw_json_answer(b'{"leader":true}')
+
+
+@router.get("/status", tags=["Node"], summary="Version and memory")
+async def status() -> Response:
+    """The version is that of the Druid whose API this is."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = {
+        "maxMemory": total,
+        "totalMemory": total,
+        "freeMemory": max(0, total - used),
+        "usedMemory": used,
+        "directMemory": 0,
+    }
+    modules = [{"name": "nemeton.overlord", "artifact": "nemeton", "version": DRUID_VERSION}]
+    return json_answer({"version": DRUID_VERSION, "modules": modules, "memory": memory})
+
+
+@router.get("/status/health", tags=["Node"], summary="Whether the process serves")
+async def health() -> Response:
+    return raw_json_answer(b"true")
+
+
+@router.get("/status/ready", tags=["Node"], summary="Whether the database answers too")
+async def ready(request: Request) -> Response:
+    """`false` and 503 while Postgres is away."""
+    try:
+        async with connection(replica_of(request).pool) as tx:
+            await tx.execute("SELECT 1")
+    except Unavailable:
+        return raw_json_answer(b"false", 503)
+    return raw_json_answer(b"true")
+
+
+@router.get("/status/properties", tags=["Node"], summary="The settings, without secrets")
+async def properties(request: Request) -> Response:
+    return json_answer(replica_of(request).settings.as_properties())
+
+
+@router.get("/status/selfDiscovered", tags=["Node"], summary="200 when this node is found by others")
+async def self_discovered() -> Response:
+    return raw_json_answer(b"")
+
+
+@router.get("/status/selfDiscovered/status", tags=["Node"], summary="The same, as JSON")
+async def self_discovered_status() -> Response:
+    return raw_json_answer(b'{"selfDiscovered":true}')

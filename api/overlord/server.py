@@ -1,0 +1,85 @@
+"""The server process of one replica."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Generator
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from overlord.app import create_app
+from overlord.settings import OverlordSettings
+
+
+class _Server(uvicorn.Server):
+    """Ends long polls first when it is told to stop, and then with status 0."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._state = app.state
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        # uvicorn's own raises the signal again at the end, which turns a clean stop into a death by SIGTERM
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self.handle_exit, name, None)
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._state.stopping.set()
+        self._state.replica.hints.wake_all()
+        await super().shutdown(sockets)
+
+
+def run(settings: OverlordSettings) -> None:
+    """Serve until SIGTERM or SIGINT; exits with 1 when the start fails."""
+    _configure_log()
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=settings.access_log,
+        log_level="info" if settings.access_log else "warning",
+        server_header=False,
+        timeout_graceful_shutdown=settings.graceful_shutdown_seconds,
+        # seconds; clients reuse a connection after a pause. Druid: druid.server.http.maxIdleTime (PT5M)
+        timeout_keep_alive=300,
+        backlog=2048,
+    )
+    server = _Server(config, app)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(1)
+
+
+def _configure_log() -> None:
+    """One line an event, for the person on call; colours only where a person looks."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def main() -> None:
+    """`python -m overlord.server`: settings from the environment alone."""
+    run(OverlordSettings.from_environment())
+
+
+if __name__ == "__main__":
+    main()

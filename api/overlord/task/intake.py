@@ -1,0 +1,191 @@
+"""
+New tasks become rows, those that arrive together in one statement.
+
+While one batch is being committed the next one gathers, so that a single client waits for one commit and many
+clients share them.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import asyncpg
+import orjson
+
+from druid_core.errors import CapacityExceeded, InvalidInput, NemetonError, TaskIdExists, Unavailable
+from druid_core.instant import format_instant
+from druid_core.status import TaskStatus
+from druid_core.task import Task
+from overlord.db import hints
+from overlord.db.pool import DATABASE_AWAY, Connection, transaction
+from overlord.replica import Replica
+from overlord.task.need import need_of
+
+BATCH_TASKS = 256
+"""Tasks a statement at most: beyond it the commit is no longer what costs."""
+
+_QUEUE_SIZE_KEY = 0x6E656D_71756575
+"""Counting the queue and adding to it is one step, where a limit is set."""
+
+_INSERT = """
+WITH new AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::bytea[],
+                         $7::int[], $8::text[], $9::text[])
+        AS t (id, datasource, payload, type, group_id, status_payload, priority, lock_type, lock_intervals)
+),
+stored AS (
+    INSERT INTO druid_tasks (id, created_date, datasource, payload, type, group_id, active, status_payload)
+    SELECT id, $10, datasource, payload, type, group_id, TRUE, status_payload FROM new
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+),
+queued AS (
+    INSERT INTO nemeton_attempts (task_id, attempt, data_source, group_id, priority, state, lock_type,
+                                  lock_intervals, submitted_ms, released_ms)
+    SELECT id, 1, datasource, group_id, priority,
+           CASE WHEN lock_type IS NULL THEN 'PENDING' ELSE 'WAITING' END, lock_type, lock_intervals,
+           $11, CASE WHEN lock_type IS NULL THEN $11 END
+    FROM new JOIN stored USING (id)
+)
+SELECT id, pg_notify($12, $13) FROM stored
+"""
+"""Equal notifications of one transaction are sent once, whatever number of rows there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A task on its way into the table."""
+
+    task: Task
+    payload: bytes
+    done: asyncio.Future[None]
+
+
+class Intake:
+    """The one place of a replica where tasks are inserted."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._gathered: list[Submission] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self.accepted = 0
+        """Tasks stored by this replica since its start."""
+
+    async def submit(self, task: Task) -> None:
+        """
+        Store a new task; it is durable when this returns. Druid: TaskQueue.add
+
+        Raises TaskIdExists, CapacityExceeded, InvalidInput (too large) or Unavailable.
+        """
+        payload = orjson.dumps(task.to_wire())
+        limit = self._replica.settings.max_task_payload_bytes
+        if limit is not None and len(payload) > limit:
+            raise InvalidInput(
+                f"Task[{task.id}] has payload of size[{len(payload)}] but max allowed size is [{limit}]. "
+                "Reduce the size of the task payload or raise max_task_payload_bytes."
+            )
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gathered.append(Submission(task, payload, done))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush(), name="intake")
+        await done
+
+    async def _flush(self) -> None:
+        try:
+            while self._gathered:
+                batch = self._next_batch()
+                try:
+                    await self._store(batch)
+                except Unavailable as error:
+                    _fail(batch, error)
+                except asyncpg.PostgresError as error:
+                    await self._store_one_by_one(batch, error)
+        finally:
+            self._flushing = None
+
+    def _next_batch(self) -> list[Submission]:
+        """The submissions gathered so far; of several with one id the first, the rest wait for the next batch."""
+        batch: dict[str, Submission] = {}
+        later: list[Submission] = []
+        for submission in self._gathered:
+            if len(batch) < BATCH_TASKS and submission.task.id not in batch:
+                batch[submission.task.id] = submission
+            else:
+                later.append(submission)
+        self._gathered = later
+        return list(batch.values())
+
+    async def _store_one_by_one(self, batch: list[Submission], error: asyncpg.PostgresError) -> None:
+        """One row that Postgres refuses must not take the others with it."""
+        if len(batch) == 1:
+            wrapped = NemetonError(f"Encountered metadata exception for task [{batch[0].task.id}]: {error}")
+            wrapped.__cause__ = error
+            _fail(batch, wrapped)
+            return
+        for submission in batch:
+            try:
+                await self._store([submission])
+            except Unavailable as away:
+                _fail([submission], away)
+            except asyncpg.PostgresError as refused:
+                await self._store_one_by_one([submission], refused)
+
+    async def _store(self, batch: list[Submission]) -> None:
+        settings = self._replica.settings
+        if settings.max_queue_size < 2_147_483_647:
+            async with transaction(self._replica.pool) as tx:
+                await tx.execute("SELECT pg_advisory_xact_lock($1)", _QUEUE_SIZE_KEY)
+                queued = await tx.fetchval(
+                    "SELECT count(*) FROM (SELECT 1 FROM druid_tasks WHERE active LIMIT $1) AS counted",
+                    settings.max_queue_size,
+                )
+                room = settings.max_queue_size - int(queued or 0)
+                stored = await self._insert(tx, batch[:room]) if room > 0 else set[str]()
+            refused = CapacityExceeded(
+                f"Task queue already contains [{queued}] tasks. Retry later or increase max_queue_size "
+                f"(druid.indexer.queue.maxSize), now [{settings.max_queue_size}]."
+            )
+            _fail(batch[max(room, 0) :], refused)
+            batch = batch[: max(room, 0)]
+        else:
+            # one statement is one transaction
+            try:
+                async with self._replica.pool.acquire() as held:
+                    stored = await self._insert(held, batch)
+            except DATABASE_AWAY as error:
+                raise Unavailable(f"The metadata database does not answer: {error}") from error
+        self.accepted += len(stored)
+        for submission in batch:
+            if submission.done.done():
+                continue
+            if submission.task.id in stored:
+                submission.done.set_result(None)
+            else:
+                submission.done.set_exception(TaskIdExists(submission.task.id))
+
+    async def _insert(self, tx: Connection, batch: list[Submission]) -> set[str]:
+        """The ids that were stored; those missing were there before."""
+        now_ms = self._replica.clock_ms()
+        needs = [need_of(submission.task) for submission in batch]
+        rows = await tx.fetch(
+            _INSERT,
+            [submission.task.id for submission in batch],
+            [submission.task.data_source for submission in batch],
+            [submission.payload for submission in batch],
+            [submission.task.type for submission in batch],
+            [submission.task.group_id for submission in batch],
+            [orjson.dumps(TaskStatus.running(submission.task.id).to_wire()) for submission in batch],
+            [submission.task.priority for submission in batch],
+            [None if need is None else need.lock_type.value for need in needs],
+            [None if need is None else ",".join(map(str, need.intervals)) for need in needs],
+            format_instant(now_ms),
+            now_ms,
+            hints.CHANNEL,
+            hints.QUEUE,
+        )
+        return {row["id"] for row in rows}
+
+
+def _fail(batch: list[Submission], error: NemetonError) -> None:
+    for submission in batch:
+        if not submission.done.done():
+            submission.done.set_exception(error)

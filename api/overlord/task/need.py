@@ -1,0 +1,60 @@
+"""Which locks a task must hold before it may run. Pure."""
+
+from dataclasses import dataclass
+
+from druid_core.interval import Interval, condense
+from druid_core.lock import LockType
+from druid_core.task import IndexParallelTask, IndexTask, KillTask, NoopTask, Task
+
+
+@dataclass(frozen=True, slots=True)
+class LockNeed:
+    """Locks of one type over some intervals, all or none."""
+
+    lock_type: LockType
+    intervals: list[Interval]
+
+
+def need_of(task: Task) -> LockNeed | None:
+    """
+    The locks without which `task` waits; None where it may run at once and asks for its locks itself.
+
+    Batch intervals are widened to whole buckets of the segment granularity, and neighbours joined.
+    Druid: Task.isReady, AbstractBatchIndexTask.determineLockGranularityAndTryLock
+    """
+    match task:
+        case NoopTask():
+            return None
+        case KillTask():
+            return LockNeed(_replacing_type(task.context), [task.interval])
+        case IndexTask() | IndexParallelTask():
+            granularity_spec = task.spec.data_schema.granularity_spec
+            if not granularity_spec.intervals:
+                return None
+            granularity = granularity_spec.segment_granularity
+            widened = (bucket for interval in granularity_spec.intervals for bucket in granularity.buckets(interval))
+            appends = task.spec.io_config.append_to_existing
+            lock_type = _appending_type(task.context) if appends else _replacing_type(task.context)
+            return LockNeed(lock_type, condense(widened))
+
+
+def _appending_type(context: dict[str, object]) -> LockType:
+    if context.get("useConcurrentLocks") is True:
+        return LockType.APPEND
+    named = _named_type(context)
+    if named is not None:
+        return named
+    return LockType.SHARED if context.get("useSharedLock") is True else LockType.EXCLUSIVE
+
+
+def _replacing_type(context: dict[str, object]) -> LockType:
+    """SHARED and APPEND make no sense for a task that replaces: they become EXCLUSIVE, as in Druid."""
+    if context.get("useConcurrentLocks") is True:
+        return LockType.REPLACE
+    named = _named_type(context)
+    return LockType.EXCLUSIVE if named in (None, LockType.SHARED, LockType.APPEND) else named
+
+
+def _named_type(context: dict[str, object]) -> LockType | None:
+    named = context.get("taskLockType")
+    return LockType(named) if isinstance(named, str) and named in LockType.__members__ else None

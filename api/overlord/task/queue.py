@@ -1,0 +1,85 @@
+"""
+The loop that moves tasks on: stored, released, assigned, or failed with a dead runner. Druid: TaskQueue, TaskRunner
+
+Every replica has one; a pass happens under an advisory transaction lock, so that only one replica is in it, and when
+that replica dies the next pass of another goes on. A pass looks at rows alone, so it may be repeated at any time.
+"""
+
+import asyncio
+import contextlib
+
+import structlog
+
+from overlord.db import hints
+from overlord.db.pool import transaction
+from overlord.replica import Replica
+from overlord.task.assign import assign_pending
+from overlord.task.release import adopt_strays, release_ready
+from overlord.task.settle import settle_silent
+
+_PASS_KEY = 0x6E656D_70617373
+"""One pass at a time in all replicas."""
+
+PASS_PAUSE_SECONDS = 0.02
+"""The least time between two passes: a burst of hints is one pass, not a hundred."""
+
+STRAYS_EVERY_MS = 10_000
+"""How often rows that others inserted are looked for: it reads all active tasks, and is rarely needed."""
+
+
+class TaskQueue:
+    """The queue loop of one replica."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._task: asyncio.Task[None] | None = None
+        self._watching_since_ms = replica.clock_ms()
+        self._last_pass_ms = self._watching_since_ms
+        self._strays_at_ms = 0
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="task queue")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def advance(self) -> bool:
+        """One pass; False when another replica is in one. Raises Unavailable while Postgres is away."""
+        replica = self._replica
+        now_ms = replica.clock_ms()
+        timeout_ms = replica.settings.runner_timeout_ms
+        if now_ms - self._last_pass_ms > timeout_ms // 2:
+            # while nobody could look (a machine asleep, Postgres away) no runner could be heard either
+            self._watching_since_ms = now_ms
+        self._last_pass_ms = now_ms
+        async with transaction(replica.pool) as tx:
+            if not await tx.fetchval("SELECT pg_try_advisory_xact_lock($1)", _PASS_KEY):
+                return False
+            if now_ms - self._strays_at_ms >= STRAYS_EVERY_MS:
+                await adopt_strays(replica)
+                self._strays_at_ms = now_ms
+            if await tx.fetchval("SELECT EXISTS (SELECT 1 FROM nemeton_attempts WHERE state = 'WAITING')"):
+                await release_ready(replica)
+            await assign_pending(tx, replica)
+            if now_ms - self._watching_since_ms >= timeout_ms:
+                await settle_silent(replica, now_ms)
+        return True
+
+    async def _run(self) -> None:
+        log = structlog.get_logger()
+        interval = self._replica.settings.queue_interval_ms / 1000
+        with self._replica.hints.waiting_for(hints.QUEUE) as hinted:
+            while True:
+                hinted.clear()
+                try:
+                    # the queue must outlive any one task and any one error
+                    await self.advance()
+                except Exception as error:
+                    log.error("the queue pass failed, it is tried again", error=str(error), exc_info=True)
+                await asyncio.sleep(PASS_PAUSE_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(interval):
+                        await hinted.wait()

@@ -1,0 +1,277 @@
+"""Task endpoints: submit, look at, list, shut down. Druid: OverlordResource"""
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from druid_core.errors import InvalidInput
+from druid_core.interval import Interval
+from druid_core.task import inject_context, parse_task, redacted
+from overlord.db.pool import connection, transaction
+from overlord.problems import Unreadable, problem_of
+from overlord.replica import replica_of
+from overlord.segment import store as segment_store
+from overlord.task import documentation as shown
+from overlord.task import listing, store
+from overlord.task.intake import Intake
+from overlord.task.listing import TaskFilter
+from overlord.web import accepts_json, empty_answer, error_answer, is_json, json_answer, json_body, query, text_answer
+
+router = APIRouter(prefix="/druid/indexer/v1", tags=["Tasks"])
+
+_INT_LIMIT = 2_147_483_647
+
+
+def unknown_task(task_id: str) -> Response:
+    """The answer for an id that no task has."""
+    return text_answer(f"Cannot find any task with id: [{task_id}]", 404)
+
+
+@router.post(
+    "/task",
+    summary="Submit a task",
+    responses={
+        200: {"model": shown.TaskSubmitted},
+        400: {"model": shown.PlainError, "description": "The task cannot be accepted, or its id was used before."},
+        415: {"description": "The body is not said to be JSON."},
+        429: {"model": shown.DruidExceptionBody, "description": "The queue is full."},
+    },
+    openapi_extra=shown.SUBMIT,
+)
+async def submit_task(request: Request) -> Response:
+    """Stores the task and answers its id. It runs as soon as its locks and a slot are free."""
+    if not is_json(request):
+        return empty_answer(415)
+    if not accepts_json(request):
+        return empty_answer(406)
+    replica = replica_of(request)
+    raw = await json_body(request)
+    if raw is None:
+        raise Unreadable("The request body holds no task")
+    task = inject_context(parse_task(raw, replica.clock_ms()), replica.settings.injected_context)
+    intake: Intake = request.app.state.intake
+    await intake.submit(task)
+    return json_answer({"task": task.id})
+
+
+@router.get(
+    "/task/{task_id}",
+    summary="The payload of a task",
+    responses={200: {"model": shown.TaskPayloadAnswer}, **shown.NOT_FOUND},
+)
+async def get_payload(request: Request, task_id: str) -> Response:
+    """The task as it is stored: with its defaults filled in, and passwords hidden."""
+    async with connection(replica_of(request).pool) as tx:
+        stored = await store.get(tx, task_id)
+    if stored is None:
+        return unknown_task(task_id)
+    return json_answer({"task": task_id, "payload": redacted(orjson.loads(stored.payload))})
+
+
+@router.get(
+    "/task/{task_id}/status",
+    summary="The status of a task",
+    responses={200: {"model": shown.TaskStatusAnswer}, **shown.NOT_FOUND},
+)
+async def get_status(request: Request, task_id: str) -> Response:
+    """As in lists, but a finished task's runnerStatusCode is WAITING here, because Druid's is."""
+    async with connection(replica_of(request).pool) as tx:
+        status = await listing.status_plus(tx, task_id)
+    return unknown_task(task_id) if status is None else json_answer({"task": task_id, "status": status})
+
+
+@router.get(
+    "/task/{task_id}/segments",
+    summary="The ids of the segments that a task published",
+    responses={200: {"content": {"application/json": {"schema": {"type": "array", "items": {"type": "string"}}}}}}
+    | shown.NOT_FOUND,
+)
+async def get_segments(request: Request, task_id: str) -> Response:
+    """An array, empty until the task publishes. (Druid 37 gave this up and answers 404.)"""
+    async with connection(replica_of(request).pool) as tx:
+        if not await store.exists(tx, task_id):
+            return unknown_task(task_id)
+        return json_answer(await segment_store.ids_of_task(tx, task_id))
+
+
+@router.post(
+    "/task/{task_id}/shutdown",
+    summary="Shut a task down",
+    responses={200: {"model": shown.TaskSubmitted}, **shown.NOT_FOUND},
+)
+async def shut_down(request: Request, task_id: str) -> Response:
+    """FAILED at once, its locks freed; the peon is ended after that. A finished task stays as it is, also 200."""
+    async with transaction(replica_of(request).pool) as tx:
+        if not await store.exists(tx, task_id):
+            return unknown_task(task_id)
+        await store.shut_down(tx, task_id)
+    return json_answer({"task": task_id})
+
+
+@router.post(
+    "/datasources/{data_source}/shutdownAllTasks",
+    summary="Shut down all tasks of a datasource",
+    responses={
+        200: {"content": {"application/json": {"example": {"dataSource": "example"}}}},
+        404: {"description": "The datasource has no active task."},
+    },
+)
+async def shut_down_all(request: Request, data_source: str) -> Response:
+    """Each as by its own shutdown."""
+    pool = replica_of(request).pool
+    async with connection(pool) as held:
+        task_ids = await store.active_ids(held, data_source)
+    for task_id in task_ids:
+        # one transaction each: none waits for another, and no lock order is to be kept
+        async with transaction(pool) as tx:
+            await store.shut_down(tx, task_id)
+    return json_answer({"dataSource": data_source}) if task_ids else empty_answer(404)
+
+
+@router.post(
+    "/taskStatus",
+    summary="The statuses of some tasks",
+    responses={
+        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        400: {"description": "No ids, or not a list of ids."},
+    },
+    openapi_extra=shown.STATUS_IDS,
+)
+async def get_statuses(request: Request) -> Response:
+    """A map from id to status; unknown ids are left out."""
+    if not is_json(request):
+        return empty_answer(415)
+    try:
+        task_ids = await json_body(request)
+    except Unreadable as error:
+        return json_answer({"error": str(error)}, 400)
+    if not task_ids:
+        return text_answer("No Task IDs provided.", 400)
+    if not isinstance(task_ids, list):
+        return json_answer({"error": "Cannot deserialize value of type `java.util.HashSet<java.lang.String>`"}, 400)
+    asked = [str(task_id) for task_id in task_ids]  # pyright: ignore[reportUnknownVariableType]
+    async with connection(replica_of(request).pool) as tx:
+        return json_answer(await listing.statuses(tx, [task_id for task_id in asked if "\0" not in task_id]))
+
+
+@router.get(
+    "/tasks",
+    summary="List tasks",
+    responses={200: {"model": list[shown.TaskStatusPlus]}, 400: {"description": "No such state."}},
+    openapi_extra=shown.LIST,
+)
+async def list_tasks(request: Request) -> Response:
+    """Finished tasks first, newest first; then active ones, oldest first."""
+    state = query(request, "state")
+    if state is not None and state.lower() not in listing.STATES:
+        message = f"Invalid task state[{state}]. Must be one of [{', '.join(listing.STATES)}]."
+        return text_answer(message, 400)
+    return await _list(request, None if state is None else state.lower())
+
+
+@router.get(
+    "/waitingTasks",
+    summary="List tasks that wait for locks",
+    responses={200: {"model": list[shown.TaskStatusPlus]}},
+    openapi_extra=shown.LIST_OF_STATE,
+)
+async def list_waiting(request: Request) -> Response:
+    return await _list(request, "waiting")
+
+
+@router.get(
+    "/pendingTasks",
+    summary="List tasks that wait for a slot, or whose peon starts",
+    responses={200: {"model": list[shown.TaskStatusPlus]}},
+    openapi_extra=shown.LIST_OF_STATE,
+)
+async def list_pending(request: Request) -> Response:
+    return await _list(request, "pending")
+
+
+@router.get(
+    "/runningTasks",
+    summary="List tasks whose peon runs",
+    responses={200: {"model": list[shown.TaskStatusPlus]}},
+    openapi_extra=shown.LIST_OF_STATE,
+)
+async def list_running(request: Request) -> Response:
+    return await _list(request, "running")
+
+
+@router.get(
+    "/completeTasks",
+    summary="List finished tasks",
+    responses={200: {"model": list[shown.TaskStatusPlus]}},
+    openapi_extra=shown.LIST_OF_STATE,
+)
+async def list_complete(request: Request) -> Response:
+    return await _list(request, "complete")
+
+
+@router.delete(
+    "/pendingSegments/{data_source}",
+    summary="Delete pending segments",
+    tags=["Segments"],
+    responses={
+        200: {"content": {"application/json": {"example": {"numDeleted": 2}}}},
+        400: {"model": shown.PlainError, "description": "A task that is active may still need them."},
+    },
+    openapi_extra={
+        "parameters": [
+            shown.parameter("interval", "Of their creation; none deletes nothing.", example="2026-01-01/2026-01-02")
+        ]
+    },
+)
+async def delete_pending_segments(request: Request, data_source: str) -> Response:
+    """Rows that allocations left behind, by the time of their creation."""
+    replica = replica_of(request)
+    text = query(request, "interval")
+    now_ms = replica.clock_ms()
+    try:
+        interval = Interval.parse(text) if text else Interval(now_ms, now_ms)
+    except InvalidInput as error:
+        raise Unreadable(str(error)) from error
+    try:
+        async with transaction(replica.pool) as tx:
+            deleted = await segment_store.delete_pending(tx, data_source, interval)
+    except InvalidInput as error:
+        return json_answer({"error": str(error)}, problem_of(error).status)
+    return json_answer({"numDeleted": deleted})
+
+
+async def _list(request: Request, state: str | None) -> Response:
+    replica = replica_of(request)
+    try:
+        max_finished = _count(query(request, "max") or query(request, "n"))
+    except ValueError:
+        return empty_answer(404)
+    window = query(request, "createdTimeInterval")
+    try:
+        wanted = TaskFilter(
+            state=state,
+            data_source=query(request, "datasource"),
+            type=query(request, "type"),
+            created=None if window is None else listing.parse_window(window),
+            finished_since_ms=replica.clock_ms() - replica.settings.recently_finished_ms,
+            max_finished=max_finished,
+        )
+        async with connection(replica.pool) as tx:
+            tasks: list[dict[str, Any]] = await listing.tasks(tx, wanted)
+    except InvalidInput as error:
+        # Druid answers 500 with a page of HTML; the status is kept, because clients may tell by it
+        return error_answer(Unreadable(str(error)))
+    return json_answer(tasks)
+
+
+def _count(text: str | None) -> int | None:
+    """Raises ValueError for what is no Java int."""
+    if not text:
+        return None
+    count = int(text)
+    if abs(count) > _INT_LIMIT:
+        raise ValueError(text)
+    return count

@@ -1,0 +1,144 @@
+"""
+Tasks as rows: found, finished once, stopped.
+
+A final status never changes: every change is conditional on `active`. What a finished task gave up (locks, its place
+in the queue) goes in the same transaction.
+"""
+
+from dataclasses import dataclass
+
+import orjson
+
+from druid_core.status import StatusCode, TaskLocation, TaskStatus
+from druid_core.task import Task, load_task
+from overlord.db import hints
+from overlord.db.pool import Connection
+from overlord.lock import lockbox
+
+OPEN_STATES = ("WAITING", "PENDING", "ASSIGNED", "STARTING", "RUNNING")
+"""States of the one attempt that counts; its task is active, or its peon is still on its way out."""
+
+SHUTDOWN_MESSAGE = "Shutdown request from user"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """A row of `druid_tasks`."""
+
+    id: str
+    data_source: str
+    created: str
+    payload: bytes
+    status_payload: bytes
+    active: bool
+
+    def task(self) -> Task:
+        return load_task(orjson.loads(self.payload))
+
+    def status(self) -> TaskStatus:
+        return TaskStatus.model_validate(orjson.loads(self.status_payload))
+
+
+async def get(tx: Connection, task_id: str) -> StoredTask | None:
+    """The task of this id, finished ones included."""
+    row = await tx.fetchrow(
+        "SELECT id, datasource, created_date, payload, status_payload, active FROM druid_tasks WHERE id = $1", task_id
+    )
+    return None if row is None else StoredTask(*row.values())
+
+
+async def exists(tx: Connection, task_id: str) -> bool:
+    return bool(await tx.fetchval("SELECT true FROM druid_tasks WHERE id = $1", task_id))
+
+
+async def is_active(tx: Connection, task_id: str) -> bool:
+    return bool(await tx.fetchval("SELECT active FROM druid_tasks WHERE id = $1", task_id))
+
+
+async def finish(tx: Connection, status: TaskStatus) -> bool:
+    """
+    Give an active task its final status and release its locks; whether it was active.
+
+    An attempt that never reached a runner ends here; one that did stays until its runner reports the end of its peon.
+    The location of the peon is kept with the status. Calling twice is calling once. Druid: TaskQueue.notifyStatus
+    """
+    attempt = await tx.fetchrow(
+        """
+        WITH task AS (SELECT id FROM druid_tasks WHERE id = $1 AND active FOR UPDATE),
+        attempt AS (
+            UPDATE nemeton_attempts SET
+                state = CASE WHEN state IN ('WAITING', 'PENDING') THEN 'ENDED' ELSE state END,
+                ended_ms = CASE WHEN state IN ('WAITING', 'PENDING')
+                    THEN (extract(epoch FROM now()) * 1000)::bigint ELSE ended_ms END
+            FROM task
+            WHERE task_id = task.id AND state IN ('WAITING', 'PENDING', 'ASSIGNED', 'STARTING', 'RUNNING')
+            RETURNING host, port, tls_port, k8s_pod_name
+        )
+        SELECT attempt.* FROM task LEFT JOIN attempt ON true
+        """,
+        status.id,
+    )
+    if attempt is None:
+        return False
+    if not status.location.is_known and attempt["host"] is not None:
+        status = status.model_copy(update={"location": TaskLocation(**dict(attempt.items()))})
+    await tx.execute(
+        "UPDATE druid_tasks SET active = FALSE, status_payload = $2 WHERE id = $1 AND active",
+        status.id,
+        orjson.dumps(status.to_wire()),
+    )
+    await lockbox.release_all(tx, status.id)
+    await hints.send(tx, hints.QUEUE)
+    return True
+
+
+async def set_location(tx: Connection, task_id: str, location: TaskLocation) -> bool:
+    """Where the peon of an active task serves its chat endpoints; whether there is such a peon."""
+    tag = await tx.execute(
+        """
+        UPDATE nemeton_attempts SET host = $2, port = $3, tls_port = $4, k8s_pod_name = COALESCE($5, k8s_pod_name)
+        WHERE task_id = $1 AND state IN ('ASSIGNED', 'STARTING', 'RUNNING')
+        """,
+        task_id,
+        location.host,
+        location.port,
+        location.tls_port,
+        location.k8s_pod_name,
+    )
+    return tag != "UPDATE 0"
+
+
+async def stop(tx: Connection, task_id: str) -> None:
+    """Order the runner of a task to end its peon. One that was never told of the attempt is not told now."""
+    runners = await tx.fetch(
+        """
+        UPDATE nemeton_attempts SET
+            stop = TRUE,
+            told_ms = CASE WHEN state = 'ASSIGNED' AND told_ms IS NULL THEN NULL ELSE 0 END,
+            state = CASE WHEN state = 'ASSIGNED' AND told_ms IS NULL THEN 'ENDED' ELSE state END
+        WHERE task_id = $1 AND state IN ('ASSIGNED', 'STARTING', 'RUNNING')
+        RETURNING runner_id
+        """,
+        task_id,
+    )
+    await hints.send(tx, *(hints.of_runner(row["runner_id"]) for row in runners))
+
+
+async def shut_down(tx: Connection, task_id: str, message: str = SHUTDOWN_MESSAGE) -> bool:
+    """
+    End a task at once: FAILED with `message`, locks freed, its runner told; whether it was active.
+
+    The peon dies later, and what it says then is not heard. Druid: TaskQueue.shutdown
+    """
+    ended = await finish(tx, TaskStatus(id=task_id, status=StatusCode.FAILED, error_msg=message))
+    if ended:
+        await stop(tx, task_id)
+    return ended
+
+
+async def active_ids(tx: Connection, data_source: str) -> list[str]:
+    """The active tasks of a datasource, oldest first."""
+    rows = await tx.fetch(
+        "SELECT id FROM druid_tasks WHERE datasource = $1 AND active ORDER BY created_date, id", data_source
+    )
+    return [row["id"] for row in rows]
