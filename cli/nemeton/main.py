@@ -83,7 +83,8 @@ def up(
       nemeton up --data /var/lib/nemeton --worker-capacity 4
       nemeton up --deep-storage s3://bucket/segments --task-logs s3://bucket/logs
     """
-    from nemeton.up.house import Wishes, run
+    from nemeton.up.house import run
+    from nemeton.up.plan import Wishes
 
     wishes = Wishes(data, host, port, worker_port, worker_capacity, database_url, deep_storage, task_logs)
     with _in_words(exit_status=1):
@@ -111,7 +112,6 @@ def overlord(
       nemeton overlord --database-url postgresql://druid@db/druid --task-logs s3://bucket/logs
     """
     from overlord.server import run
-
     from overlord.settings import OverlordSettings
 
     with _in_words(exit_status=1):

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +37,9 @@ class Part:
     name: str
     command: Sequence[str]
     is_ready: Callable[[], Awaitable[bool]]
-    environment: dict[str, str]
+    environment: Mapping[str, str]
+    where: str
+    """Said behind its name when it is ready."""
     log: Path
     record: Path
     ready_within_s: float = 30.0

@@ -73,9 +73,9 @@ class EmbeddedPostgres:
     def version(self) -> str:
         return self._run("postgres", "--version").split()[-1]
 
-    def prepare(self) -> None:
+    def prepare(self) -> bool:
         """
-        Makes the cluster where there is none: once in the folder's life.
+        Makes the cluster where there is none, and says whether it did: once in the folder's life.
 
         It is made beside its place and renamed when it is whole, so that a kill half-way leaves nothing to repair.
         """
@@ -83,7 +83,7 @@ class EmbeddedPostgres:
         if self.run_as is not None:
             os.chown(self.socket_folder, self.run_as.uid, self.run_as.gid)
         if self.folder.postgres.exists():
-            return
+            return False
         unfinished = self.folder.path / "postgres.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -98,14 +98,17 @@ class EmbeddedPostgres:
         self._run("postgres", "--single", "-D", str(unfinished), "postgres", stdin=f"CREATE DATABASE {DATABASE}\n")
         os.sync()
         unfinished.rename(self.folder.postgres)
+        return True
 
     def part(self) -> Part:
         settings = SETTINGS | {"unix_socket_directories": str(self.socket_folder), "port": str(SOCKET_PORT)}
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
+        as_user = f", as user {self.run_as.name}" if self.run_as else ""
         return Part(
             name="postgres",
             command=[str(self.programs / "postgres"), "-D", str(self.folder.postgres), *options],
             is_ready=self._is_ready,
+            where=f"PostgreSQL {self.version} in {self.folder.postgres}{as_user}",
             environment={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
             log=self.folder.logs / "postgres.log",
             record=self.folder.record("postgres"),

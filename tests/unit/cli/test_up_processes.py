@@ -17,10 +17,11 @@ from druid_core.errors import Conflict, InvalidInput
 from nemeton.up import part as parts
 from nemeton.up.address import answers, reserve
 from nemeton.up.folder import DataFolder
-from nemeton.up.house import Wishes, run
+from nemeton.up.house import run
 from nemeton.up.identity import ProcessIdentity, end
 from nemeton.up.leash import leashed
 from nemeton.up.part import Keeper, Part, PartFailed, in_words
+from nemeton.up.plan import Wishes, storage_url
 from nemeton.up.postgres import EmbeddedPostgres
 from tests.support.scripted_overlord import Answer, ScriptedOverlord
 
@@ -158,7 +159,7 @@ def a_part(folder: Path, command: list[str], *, ready: bool = True) -> Part:
         return ready
 
     log, record = folder / "part.log", folder / "part.json"
-    return Part("part", command, is_ready, dict(os.environ), log, record, stop_signals=[(signal.SIGTERM, 5.0)])
+    return Part("part", command, is_ready, os.environ, "", log, record, stop_signals=[(signal.SIGTERM, 5.0)])
 
 
 async def test_part_that_dies_is_started_again_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,3 +240,16 @@ def test_house_refuses_a_taken_port_before_it_starts_anything(tmp_path: Path) ->
         with pytest.raises(Conflict, match=f"port {port} .*--port"):
             run(wishes, said.append)
     assert not (tmp_path / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("wish", "url"),
+    [
+        (None, "file:///data/segments"),  # below the data folder
+        ("s3://bucket/segments", "s3://bucket/segments"),
+        ("/mnt/deep storage", "file:///mnt/deep%20storage"),
+        ("segments", f"file://{Path.cwd()}/segments"),  # the peons work elsewhere
+    ],
+)
+def test_storage_is_the_same_for_every_part(wish: str | None, url: str) -> None:
+    assert storage_url(wish, Path("/data/segments")) == url
