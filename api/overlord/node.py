@@ -2,6 +2,7 @@
 
 import os
 import resource
+from importlib.metadata import version
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -40,7 +41,7 @@ async def status() -> Response:
         "usedMemory": used,
         "directMemory": 0,
     }
-    modules = [{"name": "nemeton.overlord", "artifact": "nemeton", "version": DRUID_VERSION}]
+    modules = [{"name": "nemeton.overlord", "artifact": "nemeton", "version": version("nemeton")}]
     return json_answer({"version": DRUID_VERSION, "modules": modules, "memory": memory})
 
 

@@ -131,11 +131,6 @@ class OverlordSettings(BaseModel):
             message = f"setting {name} (environment: NEMETON_{name.upper()}): {first['msg']}"
             raise InvalidInput(message) from error
 
-    @property
-    def injected_context(self) -> dict[str, Any]:
-        """What a task's context gets where it has no entry of the name, in Druid's order."""
-        return {"forceTimeChunkLock": self.force_time_chunk_lock, **self.default_task_context}
-
     def as_properties(self) -> dict[str, str]:
         """What /status/properties shows: names of ours, values as texts, nothing secret."""
         shown = {f"nemeton.overlord.{name}": str(getattr(self, name)) for name in type(self).model_fields}

@@ -34,7 +34,7 @@ WITH new AS (
 ),
 stored AS (
     INSERT INTO druid_tasks (id, created_date, datasource, payload, type, group_id, active, status_payload)
-    SELECT id, $10, datasource, payload, type, group_id, TRUE, status_payload FROM new
+    SELECT id, $10::text, datasource, payload, type, group_id, TRUE, status_payload FROM new
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ),
@@ -43,10 +43,10 @@ queued AS (
                                   lock_intervals, submitted_ms, released_ms)
     SELECT id, 1, datasource, group_id, priority,
            CASE WHEN lock_type IS NULL THEN 'PENDING' ELSE 'WAITING' END, lock_type, lock_intervals,
-           $11, CASE WHEN lock_type IS NULL THEN $11 END
+           $11::bigint, CASE WHEN lock_type IS NULL THEN $11::bigint END
     FROM new JOIN stored USING (id)
 )
-SELECT id, pg_notify($12, $13) FROM stored
+SELECT id, pg_notify($12::text, $13::text) FROM stored
 """
 """Equal notifications of one transaction are sent once, whatever number of rows there is."""
 

@@ -1,9 +1,11 @@
 """Which locks a task must hold before it may run. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from druid_core.interval import Interval, condense
 from druid_core.lock import LockType
+from druid_core.spec.schema import GranularitySpec
 from druid_core.task import IndexParallelTask, IndexTask, KillTask, NoopTask, Task
 
 
@@ -31,14 +33,22 @@ def need_of(task: Task) -> LockNeed | None:
             granularity_spec = task.spec.data_schema.granularity_spec
             if not granularity_spec.intervals:
                 return None
-            granularity = granularity_spec.segment_granularity
-            widened = (bucket for interval in granularity_spec.intervals for bucket in granularity.buckets(interval))
+            chunks = (_widened(interval, granularity_spec) for interval in granularity_spec.intervals)
             appends = task.spec.io_config.append_to_existing
             lock_type = _appending_type(task.context) if appends else _replacing_type(task.context)
-            return LockNeed(lock_type, condense(widened))
+            intervals = condense(chunk for chunk in chunks if not chunk.is_empty)
+            return LockNeed(lock_type, intervals) if intervals else None
 
 
-def _appending_type(context: dict[str, object]) -> LockType:
+def _widened(interval: Interval, spec: GranularitySpec) -> Interval:
+    """The buckets that `interval` touches, as one. Only those at its ends are looked at: there may be millions."""
+    if spec.type == "arbitrary" or interval.is_empty:
+        return interval
+    granularity = spec.segment_granularity
+    return Interval(granularity.bucket(interval.start_ms).start_ms, granularity.bucket(interval.end_ms - 1).end_ms)
+
+
+def _appending_type(context: Mapping[str, object]) -> LockType:
     if context.get("useConcurrentLocks") is True:
         return LockType.APPEND
     named = _named_type(context)
@@ -47,7 +57,7 @@ def _appending_type(context: dict[str, object]) -> LockType:
     return LockType.SHARED if context.get("useSharedLock") is True else LockType.EXCLUSIVE
 
 
-def _replacing_type(context: dict[str, object]) -> LockType:
+def _replacing_type(context: Mapping[str, object]) -> LockType:
     """SHARED and APPEND make no sense for a task that replaces: they become EXCLUSIVE, as in Druid."""
     if context.get("useConcurrentLocks") is True:
         return LockType.REPLACE
@@ -55,6 +65,6 @@ def _replacing_type(context: dict[str, object]) -> LockType:
     return LockType.EXCLUSIVE if named in (None, LockType.SHARED, LockType.APPEND) else named
 
 
-def _named_type(context: dict[str, object]) -> LockType | None:
+def _named_type(context: Mapping[str, object]) -> LockType | None:
     named = context.get("taskLockType")
     return LockType(named) if isinstance(named, str) and named in LockType.__members__ else None

@@ -51,7 +51,12 @@ async def submit_task(request: Request) -> Response:
     raw = await json_body(request)
     if raw is None:
         raise Unreadable("The request body holds no task")
-    task = inject_context(parse_task(raw, replica.clock_ms()), replica.settings.injected_context)
+    settings = replica.settings
+    task = inject_context(
+        parse_task(raw, replica.clock_ms()),
+        settings.default_task_context,
+        force_time_chunk_lock=settings.force_time_chunk_lock,
+    )
     intake: Intake = request.app.state.intake
     await intake.submit(task)
     return json_answer({"task": task.id})
