@@ -5,6 +5,7 @@ Druid keeps a task's context and a dimensionsSpec's exclusions in one; its answe
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 _LEAST_CAPACITY = 16
 _LOAD_FACTOR = 0.75
@@ -41,8 +42,9 @@ def _power_of_two(at_least: int) -> int:
     return 1 << max(at_least - 1, 0).bit_length()
 
 
+@lru_cache(maxsize=4096)
 def _spread_hash(key: str) -> int:
-    """Druid's JVM: String.hashCode over UTF-16, its upper half folded in (HashMap.hash)."""
+    """What Java's HashMap makes of a key: String.hashCode over UTF-16, its upper half folded in ."""
     value = 0
     if key.isascii():
         for unit in key.encode("ascii"):

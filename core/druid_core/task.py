@@ -8,7 +8,7 @@ that it has accepted, key for key.
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from druid_core.errors import InvalidInput, InvalidTask
 from druid_core.instant import parse_instant
@@ -62,7 +62,7 @@ class BaseTask(SpecModel):
     id: Text
     group_id: Text
     resource: TaskResource
-    context: Map = {}
+    context: Map = Field(default_factory=dict[str, Any])
 
     @property
     def priority(self) -> int:

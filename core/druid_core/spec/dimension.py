@@ -141,8 +141,8 @@ class DimensionsSpec(SpecModel):
 
     dimensions: Annotated[
         list[Dimension], a_list("java.util.ArrayList<org.apache.druid.data.input.impl.DimensionSchema>")
-    ] = []
-    dimension_exclusions: Texts = []
+    ] = Field(default_factory=list[Dimension])
+    dimension_exclusions: Texts = Field(default_factory=list[str])
     include_all_dimensions: Bool = False
     use_schema_discovery: Bool = False
     force_segment_sort_by_time: Bool | None = None

@@ -51,8 +51,8 @@ class LocalSource(SpecModel):
     type: Literal["local"] = "local"
     base_dir: Text | None = None
     filter: Text | None = None
-    files: Texts = []
-    system_fields: Texts = []
+    files: Texts = Field(default_factory=list[str])
+    system_fields: Texts = Field(default_factory=list[str])
 
     def check(self) -> None:
         if self.base_dir is not None and self.filter is None:
@@ -76,11 +76,11 @@ class HttpSource(SpecModel):
     omitted_when_default: ClassVar[frozenset[str]] = frozenset({"system_fields", "request_headers"})
 
     type: Literal["http"] = "http"
-    uris: Texts = []
+    uris: Texts = Field(default_factory=list[str])
     http_authentication_username: Text | None = None
     http_authentication_password: dict[str, Any] | str | None = None
-    system_fields: Texts = []
-    request_headers: Map = {}
+    system_fields: Texts = Field(default_factory=list[str])
+    request_headers: Map = Field(default_factory=dict[str, Any])
 
     @field_validator("request_headers")
     @classmethod
@@ -179,7 +179,7 @@ class FlattenSpec(SpecModel):
     java_class: ClassVar[str] = "org.apache.druid.java.util.common.parsers.JSONPathSpec"
 
     use_field_discovery: Bool = True
-    fields: list[FlattenField] = []
+    fields: list[FlattenField] = Field(default_factory=list[FlattenField])
 
     def check(self) -> None:
         seen: set[str] = set()
@@ -200,7 +200,7 @@ class JsonFormat(SpecModel):
 
     type: Literal["json"] = "json"
     flatten_spec: FlattenSpec | None = None
-    feature_spec: Map = {}
+    feature_spec: Map = Field(default_factory=dict[str, Any])
     keep_null_columns: Bool | None = None
     assume_newline_delimited: Bool = False
     use_json_node_reader: Bool = False
@@ -247,7 +247,7 @@ class DelimitedFormat(SpecModel):
         {"columns", "find_columns_from_header", "skip_header_rows", "try_parse_numbers"}
     )
 
-    columns: Texts = []
+    columns: Texts = Field(default_factory=list[str])
     list_delimiter: Text | None = None
     """Separates values inside a field; null means Druid's default, U+0001."""
     find_columns_from_header: Bool = False

@@ -106,7 +106,7 @@ class SpecModel(WireModel):
             value = getattr(self, name)
             if (omission == 1 and value is None) or (omission == 2 and not value):
                 continue
-            wire[alias] = _value_to_wire(value)
+            wire[alias] = value if type(value) in _PLAIN else _value_to_wire(value)
         return wire
 
 
@@ -118,10 +118,13 @@ def _alias(model: type[SpecModel], name: str) -> str:
     return head + "".join(part.capitalize() for part in tail)
 
 
+_PLAIN = frozenset({type(None), str, int, float, bool, dict})
+
+
 def _value_to_wire(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float | dict):
+    if type(value) in _PLAIN:
         return value
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_value_to_wire(item) for item in cast("list[Any]", value)]
     to_wire = getattr(value, "to_wire", None)
     return str(value) if to_wire is None else to_wire()

@@ -56,7 +56,7 @@ class HashedPartitionsSpec(SpecModel):
 
     type: Literal["hashed"] = "hashed"
     num_shards: Int | None = None
-    partition_dimensions: Texts = []
+    partition_dimensions: Texts = Field(default_factory=list[str])
     partition_function: Literal["murmur3_32_abs"] = "murmur3_32_abs"
     max_rows_per_segment: Int | None = None
 
@@ -96,7 +96,7 @@ class RangePartitionsSpec(SpecModel):
     type: Literal["range"] = "range"
     target_rows_per_segment: Int | None = None
     max_rows_per_segment: Int | None = None
-    partition_dimensions: Texts = []
+    partition_dimensions: Texts = Field(default_factory=list[str])
     assume_grouped: Bool = False
 
     @classmethod

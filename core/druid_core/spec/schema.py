@@ -124,7 +124,7 @@ class GranularitySpec(SpecModel):
     segment_granularity: Annotated[Granularity, _granularity("segmentGranularity")] = DAY
     query_granularity: Annotated[Granularity, _granularity("queryGranularity")] = NONE
     rollup: Bool = True
-    intervals: list[Interval] = []
+    intervals: list[Interval] = Field(default_factory=list[Interval])
 
     @classmethod
     def prepare(cls, raw: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class TransformSpec(SpecModel):
     java_class: ClassVar[str] = "org.apache.druid.segment.transform.TransformSpec"
 
     filter: None = None
-    transforms: list[Any] = []
+    transforms: list[Any] = Field(default_factory=list[Any])
 
     @classmethod
     def prepare(cls, raw: dict[str, Any]) -> dict[str, Any]:
@@ -217,12 +217,12 @@ class DataSchema(SpecModel):
 
     java_class: ClassVar[str] = "org.apache.druid.segment.indexing.DataSchema"
 
-    data_source: Text = ""
-    timestamp_spec: TimestampSpec = TimestampSpec()
-    dimensions_spec: DimensionsSpec = DimensionsSpec()
-    metrics_spec: list[Aggregator] = Field(default=[])
-    granularity_spec: GranularitySpec = GranularitySpec()
-    transform_spec: TransformSpec = TransformSpec()
+    data_source: Text
+    timestamp_spec: TimestampSpec
+    dimensions_spec: DimensionsSpec
+    metrics_spec: list[Aggregator]
+    granularity_spec: GranularitySpec
+    transform_spec: TransformSpec
 
     @classmethod
     def prepare(cls, raw: dict[str, Any]) -> dict[str, Any]:
