@@ -33,6 +33,7 @@ class DruidCluster:
         self._zookeeper, self._derby, self._overlord, self._worker, self._peons = free_ports(5)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.url = f"http://127.0.0.1:{self._overlord}"
+        self.worker_url = f"http://127.0.0.1:{self._worker}"
 
     @property
     def overlord_pid(self) -> int:

@@ -1,0 +1,111 @@
+"""
+Measures Nemeton against Apache Druid 37, both started here and now, on this machine.
+
+    python -m tests.bench            everything, medians of five (about an hour)
+    python -m tests.bench --quick    100,000 rows, 500 tasks in the list, medians of three (about ten minutes)
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench.measures import IDLE, INGEST, LIST, NOOP, POSTS, START, Plan, measure
+from tests.bench.results import Line, table
+from tests.bench.rivals import Nemeton, load_average
+from tests.support.druid.cluster import DruidCluster
+from tests.support.druid.install import DruidMissingError, install
+
+KINDS = (IDLE, NOOP, POSTS, INGEST, LIST, START)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    plan: Plan
+    with_druid: bool
+    with_ours: bool
+    json_file: Path | None
+    folder: Path | None
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    options = _options()
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="nemeton-bench-"))
+    load_before = load_average()
+    lines: list[Line] = []
+    try:
+        if options.with_druid:
+            say("Druid 37")
+            try:
+                druid = install()
+            except DruidMissingError as missing:
+                say(str(missing))
+                return 1
+            cluster = DruidCluster(druid, folder / "druid")
+            measure(options.plan, cluster, cluster.deep_storage, "druids", lines, say)
+        if options.with_ours:
+            say("Nemeton")
+            ours = Nemeton(folder / "nemeton")
+            measure(options.plan, ours, ours.deep_storage, "ours", lines, say)
+    finally:
+        if options.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    about = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "loadBefore": load_before,
+        "loadAfter": load_average(),
+        "rows": options.plan.rows,
+        "repeats": options.plan.repeats,
+    }
+    print("\n".join(f"{name}: {value}" for name, value in about.items()))
+    print()
+    print(table(lines))
+    if options.json_file is not None:
+        report = {**about, "lines": [line.as_json() for line in lines]}
+        options.json_file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+def _options() -> Options:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="the short form; its numbers decide nothing")
+    parser.add_argument("--rows", type=int, help="rows of the ingestion race (1,000,000; quick: 100,000)")
+    parser.add_argument("--repeats", type=int, help="runs of each measure, of which the median counts (5; quick: 3)")
+    parser.add_argument("--finished", type=int, help="finished tasks in the list (10,000; quick: 500)")
+    parser.add_argument("--only", choices=KINDS, action="append", help="this kind of measure alone; may be repeated")
+    parser.add_argument("--no-druid", action="store_true", help="leave Druid out: our numbers alone")
+    parser.add_argument("--no-ours", action="store_true", help="leave ours out: Druid's numbers alone")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run there, too")
+    parser.add_argument("--folder", type=Path, help="keep logs and data there; else a temporary folder, removed after")
+    given = parser.parse_args()
+    return Options(
+        plan=Plan(
+            rows=given.rows or (100_000 if given.quick else 1_000_000),
+            repeats=given.repeats or (3 if given.quick else 5),
+            finished=given.finished or (500 if given.quick else 10_000),
+            posts=100 if given.quick else 300,
+            kinds=frozenset(given.only or KINDS),
+        ),
+        with_druid=not given.no_druid,
+        with_ours=not given.no_ours,
+        json_file=given.json,
+        folder=given.folder,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
