@@ -179,8 +179,8 @@ def read_plain_lists(cursor: Cursor) -> tuple[NDArray[np.int64], Ids]:
     ends = np.frombuffer(body.take(4 * count, "the end offsets of lists"), dtype=">i4").astype(np.int64)
     values = body.take(body.remaining, "ids")
     last = int(ends[-1]) if count else 0
-    if (ends % width).any() or not 0 <= last <= len(values):
-        raise cursor.corrupt(f"lists of whole ids of {width} bytes")
+    if (ends % width).any() or (np.diff(ends, prepend=0) < 0).any() or last > len(values):
+        raise cursor.corrupt(f"ascending ends of lists of ids of {width} bytes")
     offsets = np.concatenate([np.zeros(1, dtype=np.int64), ends // width])
     return offsets, _widen_big_endian(np.frombuffer(values[:last], dtype=np.uint8), width)
 

@@ -51,25 +51,22 @@ class StringWriter:
         self._ids = (CompressedIds if self._compressed else PlainIds)(bench, len(column.dictionary))
         self._offsets = CompressedOffsets(bench) if self._compressed and column.multi_value else None
         self._lengths: list[NDArray[np.int64]] = []
-        self._rows = 0
 
     def append(self, values: StringIds | StringLists) -> None:
         """Append rows. Raises `InvalidColumn` for an id beyond the dictionary and lists in a single-value column."""
         ids = values.ids
-        if len(ids) and not (int(ids.min()) >= 0 and int(ids.max()) < len(self._column.dictionary)):
-            raise InvalidColumn(self._column.name, "a row refers to a value outside of the dictionary")
-        if isinstance(values, StringIds):
-            lengths = np.ones(len(ids), dtype=np.int64) if self._column.multi_value else None
-            rows = len(ids)
-        else:
+        lengths: NDArray[np.int64] | None = None
+        if isinstance(values, StringLists):
             lengths = np.diff(values.offsets)
             ids = ids[int(values.offsets[0]) : int(values.offsets[-1])]
-            rows = len(lengths)
             if not self._column.multi_value:
                 raise InvalidColumn(self._column.name, "lists of values in a column of single values")
             if not lengths.all() and not self._column.dictionary.null_count:
                 raise InvalidColumn(self._column.name, "a row without values needs null in the dictionary")
-        self._rows += rows
+        elif self._column.multi_value:
+            lengths = np.ones(len(ids), dtype=np.int64)
+        if len(ids) and not (int(ids.min()) >= 0 and int(ids.max()) < len(self._column.dictionary)):
+            raise InvalidColumn(self._column.name, "a row refers to a value beyond the dictionary")
         self._ids.write(ids)
         if lengths is None:
             return

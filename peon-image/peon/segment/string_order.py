@@ -62,11 +62,11 @@ def string_bytes(values: StringArray) -> NDArray[np.uint8]:
 
 def is_strictly_ascending(values: StringArray) -> bool:
     """Whether every string is greater than the one before in Java's order, a null only at the front."""
-    if len(values) < 2:
-        return True
     if values.null_count and (values.null_count > 1 or values[0].is_valid):
         return False
     rest = values.slice(values.null_count)
+    if len(rest) < 2:
+        return True
     if not has_astral(rest):
         return pc.call_function(
             "all", [pc.call_function("less", [rest.slice(0, len(rest) - 1), rest.slice(1)])]
