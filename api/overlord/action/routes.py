@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from druid_core.action import LockAcquire, LockList, TaskAction
 from druid_core.errors import InvalidInput, NemetonError, Unavailable
+from overlord.action import lock_listing
 from overlord.action.actor import find_actor
 from overlord.action.parse import ActionRequest, parse_action
 from overlord.action.perform import perform
@@ -23,7 +24,8 @@ from overlord.replica import Replica, replica_of
 from overlord.task.token import bearer, task_of_token
 from overlord.web import empty_answer, is_json, json_answer, json_body
 
-router = APIRouter(prefix="/druid/indexer/v1", tags=["Task actions"])
+router = APIRouter(prefix="/druid/indexer/v1")
+router.include_router(lock_listing.router)
 
 LOCK_WAIT_LIMIT_MS = 240_000
 """The longest that `lockAcquire` waits, also for those who would wait for ever: below the five minutes after which
@@ -33,7 +35,7 @@ LOCK_POLL_SECONDS = 0.2
 """How often a waiting `lockAcquire` tries again: a fifth of a second is little beside what locks are held for."""
 
 
-@router.post("/action")
+@router.post("/action", tags=["Task actions"], summary="Perform a task action")
 async def do_action(request: Request) -> Response:
     """Perform `{"task": {"id"}, "action": {"type", …}}` and answer `{"result": …}`."""
     if not is_json(request):

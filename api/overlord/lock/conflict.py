@@ -6,6 +6,7 @@ one of its own, takes it from tasks of lower priority or goes without is decided
 Druid's order: overlap first, group second, type third, priority last. Druid: TaskLockbox.createOrFindLockPosse
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +16,11 @@ from druid_core.lock import LockGranularity, LockType, TaskLock
 
 APPEND_VERSION = "1970-01-01T00:00:00.000Z"
 """What an APPEND lock writes into a chunk that is empty: older than any version that a clock gives."""
+
+INSTANT_PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
+"""A version that a clock gave, for Python and Postgres alike."""
+
+_INSTANT = re.compile(INSTANT_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +158,4 @@ def _is_same_place_of_the_group(request: LockRequest, held: HeldLock) -> bool:
 
 def _is_instant(version: str) -> bool:
     """Whether it has the very form that `format_instant` writes; only then does text order equal time order."""
-    return len(version) == 24 and version[10] == "T" and version.endswith("Z") and version[:4].isdigit()
+    return _INSTANT.fullmatch(version) is not None

@@ -15,7 +15,7 @@ from druid_core.instant import format_instant
 from druid_core.interval import Interval
 from druid_core.lock import LockGranularity, TaskLock
 from overlord.db.pool import Connection
-from overlord.lock.conflict import HeldLock
+from overlord.lock.conflict import INSTANT_PATTERN, HeldLock
 from overlord.lock.overlap import bounds, overlaps
 
 _READ = f"""
@@ -26,7 +26,8 @@ WHERE holder.datasource = $1 AND holder.active AND lock.lock_payload IS NOT NULL
 UNION ALL
 SELECT NULL, $2, NULL, (
     SELECT max(version COLLATE "C") FROM druid_segments
-    WHERE datasource = $1 AND {overlaps("$4", "$3")} AND version COLLATE "C" >= $5 AND length(version) = 24
+    WHERE datasource = $1 AND {overlaps("$4", "$3")} AND version COLLATE "C" >= $5
+        AND version ~ '^{INSTANT_PATTERN}$'
 ) FROM task WHERE active
 """
 

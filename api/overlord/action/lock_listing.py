@@ -19,7 +19,7 @@ from overlord.lock.store import LockRow
 from overlord.replica import replica_of
 from overlord.web import empty_answer, is_json, json_answer, json_body, text_answer
 
-router = APIRouter(prefix="/druid/indexer/v1", tags=["Locks"])
+router = APIRouter(tags=["Locks"])
 
 
 class LockFilter(WireModel):

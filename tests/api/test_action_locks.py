@@ -1,0 +1,196 @@
+"""Locks over HTTP: what peons of both kinds are answered, and what others are shown."""
+
+import asyncio
+from typing import Any
+
+from httpx import AsyncClient
+
+from overlord.db.pool import Pool
+from overlord.task.token import digest
+from tests.support.actions import ACTION, Peon, start
+
+DAY = "2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z"
+
+
+async def token_for(pool: Pool, task_id: str, token: str = "secret") -> dict[str, str]:
+    """Give the task a running attempt with a token, as an assignment does."""
+    await pool.execute(
+        "UPDATE nemeton_attempts SET state = 'RUNNING', runner_id = 'r', token_sha256 = $2 WHERE task_id = $1",
+        task_id,
+        digest(token),
+    )
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def test_a_granted_lock_is_answered_without_its_granularity(overlord: AsyncClient) -> None:
+    lock = await (await start(overlord, "t1", group="g")).lock(DAY)
+    assert list(lock) == ["type", "groupId", "dataSource", "interval", "version", "priority", "revoked"]
+    assert (lock["type"], lock["groupId"], lock["interval"]) == ("EXCLUSIVE", "g", DAY)
+    assert (lock["priority"], lock["revoked"]) == (50, False)
+
+
+async def test_a_refused_lock_is_null_and_no_error(overlord: AsyncClient) -> None:
+    await (await start(overlord, "t1")).lock(DAY)
+    assert await (await start(overlord, "t2")).lock(DAY) is None
+
+
+async def test_a_lock_without_a_type_is_exclusive(overlord: AsyncClient) -> None:
+    lock = await (await start(overlord, "t1")).perform("lockTryAcquire", lockType=None, interval=DAY)
+    assert lock["type"] == "EXCLUSIVE"
+
+
+async def test_a_lost_lock_is_answered_as_revoked(overlord: AsyncClient) -> None:
+    low, high = await start(overlord, "low", priority=25), await start(overlord, "high", priority=75)
+    await low.lock(DAY)
+    assert (await high.lock(DAY))["revoked"] is False
+    assert (await low.lock(DAY))["revoked"] is True
+    assert [lock["revoked"] for lock in await low.perform("lockList")] == [True]
+
+
+async def test_released_locks_are_free_for_others(overlord: AsyncClient) -> None:
+    first, second = await start(overlord, "t1"), await start(overlord, "t2")
+    await first.lock(DAY)
+    assert await first.perform("lockRelease", interval=DAY) is None
+    assert await first.perform("lockRelease", interval=DAY) is None
+    assert await first.perform("lockList") == []
+    assert await second.lock(DAY) is not None
+
+
+async def test_a_finished_task_has_given_back_its_locks(overlord: AsyncClient) -> None:
+    first, second = await start(overlord, "t1"), await start(overlord, "t2")
+    await first.lock(DAY)
+    await first.finish()
+    assert await first.perform("lockList") == []
+    assert await second.lock(DAY) is not None
+
+
+async def test_waiting_for_a_lock_ends_with_null_when_its_time_is_over(overlord: AsyncClient) -> None:
+    first, second = await start(overlord, "t1"), await start(overlord, "t2")
+    await first.lock(DAY)
+    assert await second.perform("lockAcquire", lockType="EXCLUSIVE", interval=DAY, timeoutMs=50) is None
+
+
+async def test_waiting_for_a_lock_ends_when_it_is_released(overlord: AsyncClient) -> None:
+    first, second = await start(overlord, "t1"), await start(overlord, "t2")
+    await first.lock(DAY)
+    waiting = asyncio.create_task(second.perform("lockAcquire", lockType="EXCLUSIVE", interval=DAY, timeoutMs=0))
+    done, _ = await asyncio.wait({waiting}, timeout=0.1)
+    assert done == set()
+    await first.finish()
+    assert (await asyncio.wait_for(waiting, 10))["groupId"] == "t2"
+
+
+async def test_an_inactive_task_is_refused_in_druids_words(overlord: AsyncClient) -> None:
+    finished = await start(overlord, "done")
+    await finished.finish()
+    for peon in (finished, Peon(overlord, {"id": "nobody", "type": "noop"})):
+        response = await peon.send("lockTryAcquire", lockType="EXCLUSIVE", interval=DAY)
+        assert response.status_code == 500
+        assert response.json() == {
+            "error": f"org.apache.druid.java.util.common.ISE: Unable to grant lock to inactive Task [{peon.id}]"
+        }
+        assert await peon.perform("lockList") == []
+
+
+async def test_the_stored_task_counts_and_not_the_posted_one(overlord: AsyncClient) -> None:
+    await start(overlord, "t1", "web", priority=25)
+    forged = Peon(overlord, {"id": "t1", "type": "noop", "groupId": "x", "dataSource": "other", "priority": 99})
+    lock = await forged.lock(DAY)
+    assert (lock["groupId"], lock["dataSource"], lock["priority"]) == ("t1", "web", 25)
+
+
+async def test_our_peon_acts_for_its_own_task_with_its_token(overlord: AsyncClient, pool: Pool) -> None:
+    peon = await start(overlord, "t1")
+    bearer = await token_for(pool, "t1")
+    response = await peon.send("lockTryAcquire", bearer, lockType="EXCLUSIVE", interval=DAY)
+    assert response.status_code == 200
+    assert response.json()["result"]["groupId"] == "t1"
+
+
+async def test_the_token_of_a_voided_attempt_is_refused_for_good(overlord: AsyncClient, pool: Pool) -> None:
+    peon = await start(overlord, "t1")
+    bearer = await token_for(pool, "t1")
+    await pool.execute("UPDATE nemeton_attempts SET state = 'LOST' WHERE task_id = 't1'")
+    response = await peon.send("lockTryAcquire", bearer, lockType="EXCLUSIVE", interval=DAY)
+    assert response.status_code == 403
+    assert "void" in response.json()["errorMessage"]
+    assert await peon.perform("lockList") == []
+
+
+async def test_a_token_is_good_for_its_own_task_alone(overlord: AsyncClient, pool: Pool) -> None:
+    await start(overlord, "t1")
+    other = await start(overlord, "t2")
+    response = await other.send("lockList", await token_for(pool, "t1"))
+    assert response.status_code == 403
+
+
+async def test_our_peon_is_told_that_a_refusal_is_final(overlord: AsyncClient, pool: Pool) -> None:
+    peon = await start(overlord, "t1")
+    bearer = await token_for(pool, "t1")
+    await peon.finish()
+    response = await peon.send("lockTryAcquire", bearer, lockType="EXCLUSIVE", interval=DAY)
+    assert response.status_code in (403, 409)
+
+
+async def test_what_is_not_an_action_is_refused(overlord: AsyncClient) -> None:
+    task = {"type": "noop", "id": "t1"}
+    answers: list[tuple[Any, int]] = [
+        (b"{", 500),
+        (b"", 400),
+        (b"[]", 400),
+        (b'{"task":{"id":"t1"}}', 400),
+    ]
+    for body, status in answers:
+        response = await overlord.post(ACTION, content=body, headers={"Content-Type": "application/json"})
+        assert response.status_code == status
+    unknown = await overlord.post(ACTION, json={"task": task, "action": {"type": "dance"}})
+    assert unknown.status_code == 400
+    assert "known type ids = [lockAcquire" in unknown.json()["error"]
+    assert (await overlord.post(ACTION, content=b"{}", headers={"Content-Type": "text/plain"})).status_code == 415
+
+
+async def shown(overlord: AsyncClient, path: str, *filters: dict[str, Any]) -> Any:
+    response = await overlord.post(f"/druid/indexer/v1/{path}", json=list(filters))
+    assert response.status_code == 200
+    return response.json()
+
+
+async def test_locked_intervals_are_shown_by_datasource_and_priority(overlord: AsyncClient) -> None:
+    first, second = await start(overlord, "t1", group="g"), await start(overlord, "t2", group="g")
+    await first.lock(DAY)
+    await second.lock(DAY)
+    await (await start(overlord, "t3", "other")).lock("2026/P1Y")
+    assert await shown(overlord, "lockedIntervals/v2", {"datasource": "web", "priority": 0}) == {"web": [DAY]}
+    assert await shown(overlord, "lockedIntervals/v2", {"datasource": "web", "priority": 51}) == {}
+    assert await shown(overlord, "lockedIntervals/v2", {"datasource": "none"}) == {}
+
+
+async def test_active_locks_are_shown_once_with_their_granularity(overlord: AsyncClient) -> None:
+    first, second = await start(overlord, "t1", group="g"), await start(overlord, "t2", group="g")
+    lock = await first.lock(DAY)
+    await second.lock(DAY)
+    everything = await shown(overlord, "activeLocks", {"datasource": "web", "priority": 0})
+    assert everything == {"datasourceToLocks": {"web": [{"granularity": "timeChunk"} | lock]}}
+    elsewhere = await shown(overlord, "activeLocks", {"datasource": "web", "intervals": ["2027/P1Y"]})
+    assert elsewhere == {"datasourceToLocks": {}}
+
+
+async def test_revoked_locks_are_shown_to_nobody(overlord: AsyncClient) -> None:
+    await (await start(overlord, "low", priority=25)).lock("2026/P1Y")
+    await (await start(overlord, "high", priority=75)).lock(DAY)
+    assert await shown(overlord, "lockedIntervals/v2", {"datasource": "web"}) == {"web": [DAY]}
+
+
+async def test_append_locks_do_not_hinder_those_who_may_stand_beside_them(overlord: AsyncClient) -> None:
+    await (await start(overlord, "t1")).lock(DAY, "APPEND")
+    concurrent = {"datasource": "web", "context": {"useConcurrentLocks": True}}
+    assert await shown(overlord, "lockedIntervals/v2", concurrent) == {}
+    assert await shown(overlord, "activeLocks", concurrent) == {"datasourceToLocks": {}}
+    assert await shown(overlord, "lockedIntervals/v2", {"datasource": "web"}) == {"web": [DAY]}
+
+
+async def test_a_listing_without_a_filter_is_refused(overlord: AsyncClient) -> None:
+    for path in ("lockedIntervals/v2", "activeLocks"):
+        response = await overlord.post(f"/druid/indexer/v1/{path}", json=[])
+        assert (response.status_code, response.text) == (400, "No filter provided")
+        assert (await overlord.post(f"/druid/indexer/v1/{path}")).status_code == 415
