@@ -36,7 +36,10 @@ def dump(path: Path, limit: int, as_json: bool) -> None:
         start, end = (format_instant(instant) for instant in segment.interval)
         size = sum(column.size_bytes for column in columns)
         rollup = segment.metadata is not None and segment.metadata.rollup
-        console.print(f"[bold]{segment.row_count:,} rows[/], {start}/{end}, {len(columns)} columns, {size:,} bytes")
+        console.print(
+            f"[bold]{segment.row_count:,} rows[/], {start}/{end}, {len(columns)} columns, {size:,} bytes",
+            soft_wrap=True,
+        )
         console.print("rolled up" if rollup else "not rolled up")
         console.print()
         console.print(_column_table(columns, size))

@@ -46,6 +46,8 @@ OverlordUrl = Annotated[
     ),
 ]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id, as `nemeton tasks` shows it.")]
+WIDE = 1000
+"""Columns of output: more than any line has. A terminal breaks a long line better than a table breaks an id."""
 DEFAULT_OVERLORD = "http://127.0.0.1:8090"
 
 
@@ -219,7 +221,7 @@ def tasks(
 
     from nemeton.client.tasks import show
 
-    show(found, Console())
+    show(found, Console(width=WIDE, highlight=False))
 
 
 @app.command()

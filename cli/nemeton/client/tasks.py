@@ -14,7 +14,7 @@ def show(tasks: list[dict[str, Any]], console: Console) -> None:
     for column in ("state", "type", "datasource", "created"):
         table.add_column(column, no_wrap=True)
     table.add_column("took", justify="right", no_wrap=True)
-    table.add_column("id", overflow="fold")
+    table.add_column("id", no_wrap=True)
     for task in tasks:
         state = state_of(task)
         table.add_row(
@@ -28,7 +28,7 @@ def show(tasks: list[dict[str, Any]], console: Console) -> None:
     console.print(table)
     failed = [task for task in tasks if task.get("errorMsg")]
     for task in failed[:5]:
-        console.print(f"\n[red]{task['id']}[/]: {task['errorMsg']}", highlight=False)
+        console.print(f"\n[red]{task['id']}[/]: {task['errorMsg']}")
 
 
 def state_of(task: dict[str, Any]) -> str:
