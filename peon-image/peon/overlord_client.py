@@ -76,6 +76,10 @@ class OverlordClient:
         """Whose actions are performed from now on."""
         self._task = task
 
+    def close(self) -> None:
+        """Hang up; the next call would open the line anew."""
+        self._connection.close()
+
     def fetch_payload(self, task_id: str) -> dict[str, Any]:
         """The task's payload, whole. Raises Refused, Unavailable."""
         return self._call("GET", f"/nemeton/v1/task/{quote(task_id, safe='')}/payload", None, self._wait)

@@ -6,7 +6,6 @@ modules of real tasks take longer than that to load; each is imported when its t
 """
 
 import contextlib
-import errno
 import logging
 import shutil
 import sys
@@ -19,9 +18,10 @@ import orjson
 
 from druid_core.errors import NemetonError, TaskFailure
 from peon.chat import ChatServer
+from peon.failure import in_words
 from peon.last_word import LastWord
 from peon.log_lines import write_log_to_stdout
-from peon.overlord_client import OverlordClient, Refused, TaskHeader
+from peon.overlord_client import OverlordClient, TaskHeader
 from peon.settings import PeonSettings, read_settings
 from peon.stop import StopSignal, TaskCanceled, stop_on_signals
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         chat = ChatServer(settings.host, settings.port, header.id, settings.log_file)
     except (NemetonError, OSError, KeyError, ValueError) as error:
-        _log.error("The peon cannot start: %s", _in_words(error))
+        _log.error("The peon cannot start: %s", in_words(error))
         return 1
     chat.start()
     if overlord is not None:
@@ -100,7 +100,7 @@ class _Life:
             error_msg = str(error)
         except Exception as error:  # noqa: BLE001 - whatever a task dies of becomes its error message
             _log.exception("Task [%s] failed", self._header.id)
-            error_msg = _in_words(error, self._toolbox.progress.doing if self._toolbox else None)
+            error_msg = in_words(error, self._toolbox.progress.doing if self._toolbox else None)
         finally:
             self._chat.handler = None
         return self._failure_report(error_msg), error_msg
@@ -234,35 +234,12 @@ def _read_task(settings: PeonSettings, overlord: OverlordClient | None) -> dict[
     return overlord.fetch_payload(settings.task_id)
 
 
-def _in_words(error: BaseException, doing: str | None = None) -> str:
-    """What went wrong, as the sentence that the person who sent the task reads."""
-    while_doing = f" while {doing}" if doing else ""
-    if isinstance(error, MemoryError):
-        return f"Out of memory{while_doing}: the peon could not get more from the operating system"
-    if _is_disk_full(error):
-        return f"Disk full{while_doing}: {error}"
-    if isinstance(error, Refused | NemetonError) and str(error):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind it; libraries that are not Python's keep only the operating system's words."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if "No space left on device" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 @contextlib.contextmanager
 def _or_log(what: str) -> Generator[None]:
     try:
         yield
     except (NemetonError, OSError) as error:
-        _log.error("Could not %s: %s", what, _in_words(error))
+        _log.error("Could not %s: %s", what, in_words(error))
 
 
 @contextlib.contextmanager
