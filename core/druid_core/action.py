@@ -170,6 +170,3 @@ class SegmentPublishResult(WireModel):
     success: bool
     retryable: bool = False
     error_msg: str | None = None
-
-    def to_wire(self) -> dict[str, Any]:
-        return super().to_wire() | {"segments": [segment.to_wire() for segment in self.segments]}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from druid_core.interval import Interval
 from druid_core.shard_spec import NumberedShardSpec, ShardSpec
@@ -45,12 +45,20 @@ class DataSegment(WireModel):
     def _none_is_empty(cls, value: Any) -> Any:
         return [] if value is None else value
 
+    @field_validator("shard_spec", mode="before")
+    @classmethod
+    def _null_is_numbered(cls, value: Any) -> Any:
+        """Druid: DataSegment's constructor"""
+        return NumberedShardSpec(partition_num=0, partitions=1) if value is None else value
+
     @property
     def id(self) -> str:
         return segment_id(self.data_source, self.interval, self.version, self.shard_spec.partition_num)
 
-    def to_wire(self) -> dict[str, Any]:
-        wire = super().to_wire()
+    @model_serializer(mode="wrap")
+    def _as_druid_writes_it(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Alone or inside another model: column names joined, empty extras left out, the id added."""
+        wire = handler(self)
         for name in ("dimensions", "metrics", "projections"):
             if wire[name] is not None:
                 wire[name] = ",".join(wire[name])

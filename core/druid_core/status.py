@@ -1,6 +1,9 @@
 """A task's state: what the Overlord stores, and what its answers show."""
 
 from enum import StrEnum
+from typing import Any
+
+from pydantic import field_validator, model_serializer
 
 from druid_core.wire import WireModel
 
@@ -34,8 +37,9 @@ class TaskLocation(WireModel):
     def is_known(self) -> bool:
         return self.host is not None
 
+    @model_serializer(mode="plain")
     def to_wire(self) -> dict[str, object]:
-        """As Druid writes it: `k8sPodName` only where there is one."""
+        """As Druid writes it, alone or inside another model: `k8sPodName` only where there is one."""
         wire: dict[str, object] = {"host": self.host, "port": self.port, "tlsPort": self.tls_port}
         if self.k8s_pod_name is not None:
             wire["k8sPodName"] = self.k8s_pod_name
@@ -56,6 +60,11 @@ class TaskStatus(WireModel):
     duration: int = -1  # milliseconds; -1 while active and after a shutdown
     error_msg: str | None = None
     location: TaskLocation = UNKNOWN_LOCATION
+
+    @field_validator("location", mode="before")
+    @classmethod
+    def _null_is_unknown(cls, value: Any) -> Any:
+        return UNKNOWN_LOCATION if value is None else value
 
     @property
     def is_complete(self) -> bool:

@@ -9,10 +9,16 @@ from typing import Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+
+
+def camel(name: str) -> str:
+    """`k8s_pod_name` → `k8sPodName`, as Druid spells it; pydantic's own generator makes `k8SPodName` of it."""
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
 
 type_adapter_config = ConfigDict(
-    alias_generator=to_camel,
+    alias_generator=camel,
     populate_by_name=True,
     frozen=True,
     extra="ignore",

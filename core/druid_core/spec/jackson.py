@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, NoReturn, Self, cast
 from pydantic import BeforeValidator, model_validator
 
 from druid_core.errors import InvalidTask
-from druid_core.wire import WireModel
+from druid_core.wire import WireModel, camel
 
 _INT = (-(2**31), 2**31 - 1)
 _LONG = (-(2**63), 2**63 - 1)
@@ -114,8 +114,7 @@ def _alias(model: type[SpecModel], name: str) -> str:
     field = model.model_fields.get(name)
     if field is not None and field.alias is not None:
         return field.alias
-    head, *tail = name.split("_")
-    return head + "".join(part.capitalize() for part in tail)
+    return camel(name)
 
 
 _PLAIN = frozenset({type(None), str, int, float, bool, dict})
