@@ -41,6 +41,9 @@ DEFAULT_MEMORY_BYTES = 256 << 20
 """What maxBytesInMemory 0 means here. Druid takes a sixth of the heap; a quarter of a GiB leaves a pod of 1 GiB room
 for the reader, the merge and the writer."""
 
+ALLOWED_PROTOCOLS = ("http", "https")
+"""Of an `http` input source. Druid: druid.ingestion.http.allowedProtocols"""
+
 
 def run(task: IndexTask | IndexParallelTask, toolbox: Toolbox) -> TaskOutcome:
     """
@@ -134,7 +137,8 @@ class _Ingestion:
             fields,
             count.parse_exceptions,
             count.meters,
-            scratch_dir=self._toolbox.work_dir,
+            ALLOWED_PROTOCOLS,
+            self._toolbox.work_dir,
         ):
             self._toolbox.stop.check()
             yield batch
