@@ -18,7 +18,9 @@ class Encoding(StrEnum):
     """What the elements of a RawColumn are."""
 
     TEXT = "text"  # strings as they stood in the input (csv, tsv, JSON columns that hold only strings)
-    TOKEN = "token"  # JSON text of each value: `"a"`, `1`, `1.5`, `true`, `["a",1]`, `{"k":1}`; null where null or absent
+    TOKEN = (
+        "token"  # JSON text of each value: `"a"`, `1`, `1.5`, `true`, `["a",1]`, `{"k":1}`; null where null or absent
+    )
     TYPED = "typed"  # Arrow's own type: bool, int64, float64, list<…>, struct<…> (parquet, tryParseNumbers)
 
 

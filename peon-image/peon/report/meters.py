@@ -26,7 +26,7 @@ class RowMeters:
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._counts = dict.fromkeys(_COUNTERS, 0)
+        self._counts: dict[str, int] = dict.fromkeys(_COUNTERS, 0)
         self._thrown_away_by_reason: dict[str, int] = {}
         started = clock()
         self._rates = {name: _Rates(started) for name in _COUNTERS}

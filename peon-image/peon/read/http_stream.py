@@ -1,0 +1,108 @@
+"""The answer to a GET as a stream that survives broken connections."""
+
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from druid_core.errors import TaskFailure
+
+_ATTEMPTS = 5
+"""How often in a row a request may fail before the task does."""
+_FIRST_PAUSE_SECONDS = 0.5
+_REDIRECTS_ONLY = urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5)
+_WORTH_ANOTHER_TRY = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class HttpStream(io.RawIOBase):
+    """
+    Reads `uri`; where the connection breaks, the next request asks for the rest. Druid: HttpEntity, RetryingInputStream
+
+    `credentials` is `user:password`. Raises TaskFailure with the URI and the status of any other answer than 200.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        headers: dict[str, str],
+        credentials: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._uri = uri
+        # What is compressed on its way would not be what the resource's name says, and could not be resumed.
+        self._headers = {"Accept-Encoding": "identity"} | headers
+        if credentials is not None:
+            self._headers |= urllib3.make_headers(basic_auth=credentials)
+        self._sleep = sleep
+        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10, read=60), retries=_REDIRECTS_ONLY)
+        self._position = 0
+        self._breaks_since_progress = 0
+        self._version: str | None = None
+        self._response = self._request_patiently()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            try:
+                data = self._response.read(len(buffer))
+            except (HTTPError, OSError) as error:
+                self._response.close()
+                self._breaks_since_progress += 1
+                if self._breaks_since_progress == _ATTEMPTS:
+                    raise TaskFailure(f"Cannot read [{self._uri}]: the connection keeps breaking: {error}") from error
+                self._response = self._request_patiently()
+                continue
+            self._breaks_since_progress = 0
+            buffer[: len(data)] = data
+            self._position += len(data)
+            return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._response.close()
+            self._pool.clear()
+        super().close()
+
+    def _request_patiently(self) -> urllib3.BaseHTTPResponse:
+        pause = _FIRST_PAUSE_SECONDS
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                response = self._request()
+            except (HTTPError, OSError) as error:
+                if attempt == _ATTEMPTS:
+                    raise TaskFailure(f"Cannot read [{self._uri}] after {attempt} attempts: {error}") from error
+            else:
+                if response.status not in _WORTH_ANOTHER_TRY or attempt == _ATTEMPTS:
+                    return self._accepted(response)
+                response.close()
+            self._sleep(pause)
+            pause *= 2
+        raise AssertionError("the last attempt returns or raises")
+
+    def _request(self) -> urllib3.BaseHTTPResponse:
+        headers = self._headers | ({"Range": f"bytes={self._position}-"} if self._position else {})
+        response = self._pool.request("GET", self._uri, headers=headers, preload_content=False, decode_content=False)
+        if self._position and response.status == 200:
+            # The server does not know ranges: read over what was read before.
+            left = self._position
+            while left and (skipped := len(response.read(min(left, 1 << 20)))):
+                left -= skipped
+        return response
+
+    def _accepted(self, response: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
+        if response.status != (206 if self._position else 200) and not (self._position and response.status == 200):
+            response.close()
+            raise TaskFailure(
+                f"Cannot read [{self._uri}]: it answered {response.status} {response.reason or ''}".rstrip()
+            )
+        version = response.headers.get("ETag") or response.headers.get("Last-Modified")
+        if self._position and version != self._version:
+            response.close()
+            raise TaskFailure(f"Cannot read [{self._uri}]: it changed while it was read")
+        self._version = version
+        return response

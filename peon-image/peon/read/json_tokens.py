@@ -1,0 +1,133 @@
+"""
+The members of many JSON objects at once, as JSON texts: DuckDB's parser on Arrow arrays of lines.
+
+It is laxer than Jackson: of two equal keys it takes the first, and it lets NaN, Infinity and trailing commas pass.
+`suspects` finds such lines.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from peon.arrow import compute as pc
+
+Rows = npt.NDArray[np.int64]
+
+_JUST_MEMORY: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "temp_directory": "",
+}
+
+# What DuckDB takes for JSON and Jackson does not. It may match inside a string too; then the line is merely slower.
+_LAX = r",\s*[}\]]|[:,\[\s+-](?i:nan|inf)"
+
+
+class MalformedLines(Exception):
+    """Some of the lines are not JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The keys of some lines in order of first appearance, and the rows that Jackson may see differently."""
+
+    keys: list[str]
+    suspects: Rows
+
+
+class JsonTokens:
+    """A JSON parser for arrays of lines; it may run on every core."""
+
+    def __init__(self) -> None:
+        self._connection = duckdb.connect(":memory:", config=_JUST_MEMORY)
+
+    def members(
+        self, lines: pa.StringArray, keys: Iterable[str], paths: Sequence[str] = ()
+    ) -> tuple[dict[str, pa.StringArray], list[pa.StringArray]]:
+        """
+        The value of each key, and of each of DuckDB's JSON `paths`, as JSON text; null where it is null or absent.
+
+        Raises MalformedLines.
+        """
+        structs, single = _grouped(keys)
+        columns = [f"json_transform(line, {_literal(_structure(group))})" for group in structs]
+        # A struct has no nameless members; as a JSON pointer, the empty key can be said.
+        columns += [f"nullif(json_extract(line, '/')::VARCHAR, 'null') AS k{i}" for i, _ in enumerate(single)]
+        columns += [f"nullif(json_extract(line, {_literal(path)})::VARCHAR, 'null')" for path in paths]
+        table = self._query(f"SELECT {', '.join(columns)} FROM lines", lines)
+        found: dict[str, pa.StringArray] = {}
+        for column, group in enumerate(structs):
+            # A line that holds no object gives a null struct: all its members are null.
+            found.update(zip(group, _whole(table.column(column)).flatten(), strict=True))
+        arrays: list[Any] = [_whole(table.column(column)) for column in range(len(structs), table.num_columns)]
+        found.update(zip(single, arrays, strict=False))
+        return found, arrays[len(single) :]
+
+    def malformed(self, lines: pa.StringArray) -> Rows:
+        """The rows that are not JSON."""
+        valid = _whole(self._query("SELECT json_valid(line) FROM lines", lines).column(0))
+        return np.flatnonzero(~np.asarray(valid))
+
+    def examine(self, lines: pa.StringArray) -> Findings:
+        """All keys of the lines, and the lines with a key twice or with what only a lax parser takes for JSON."""
+        shapes = self._query(
+            "SELECT keys FROM (SELECT json_keys(line) AS keys, row_number() OVER () AS n FROM lines)"
+            " GROUP BY keys ORDER BY min(n)",
+            lines,
+        )
+        key_lists: list[list[str]] = [keys or [] for keys in shapes.column(0).to_pylist()]
+        odd = f"regexp_matches(line, {_literal(_LAX)})"
+        if any(len(set(keys)) < len(keys) for keys in key_lists):
+            odd += " OR len(list_distinct(json_keys(line))) < len(json_keys(line))"
+        suspects = _whole(self._query(f"SELECT {odd} FROM lines", lines).column(0))
+        return Findings(
+            list(dict.fromkeys(key for keys in key_lists for key in keys)),
+            np.flatnonzero(np.asarray(pc.fill_null(suspects, False))),
+        )
+
+    def _query(self, sql: str, lines: pa.StringArray) -> pa.Table:
+        self._connection.register("lines", pa.table({"line": lines}))
+        try:
+            return self._connection.sql(sql).to_arrow_table()
+        except (duckdb.InvalidInputException, UnicodeDecodeError) as error:
+            # UnicodeDecodeError: DuckDB's message quotes a line that is not UTF-8.
+            raise MalformedLines from error
+        finally:
+            self._connection.unregister("lines")
+
+
+def _grouped(keys: Iterable[str]) -> tuple[list[list[str]], list[str]]:
+    """Keys for structs, whose member names must differ in more than case; and those that no struct takes."""
+    structs: list[dict[str, str]] = []
+    single: list[str] = []
+    for key in keys:
+        if not key:
+            single.append(key)
+            continue
+        folded = key.lower()
+        group = next((group for group in structs if folded not in group), None)
+        if group is None:
+            structs.append(group := {})
+        group[folded] = key
+    return [list(group.values()) for group in structs], single
+
+
+def _structure(keys: list[str]) -> str:
+    return json.dumps(dict.fromkeys(keys, "JSON"), ensure_ascii=False)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _whole(column: pa.ChunkedArray) -> Any:
+    """One array; DuckDB returns many small ones."""
+    combined = column.combine_chunks()
+    return combined if isinstance(combined, pa.Array) else pa.concat_arrays(column.chunks)

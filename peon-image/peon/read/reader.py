@@ -1,0 +1,148 @@
+"""From a spec's input to batches for the builder: the one door of this package."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+import pyarrow as pa
+
+from druid_core.instant import format_instant
+from druid_core.spec.input import CsvFormat, InputFormat, InputSource, JsonFormat, ParquetFormat, TsvFormat
+from druid_core.spec.schema import TimestampSpec
+from peon.read.batch import InputBatch, RawColumn
+from peon.read.delimited import DelimitedLines, delimited_batches
+from peon.read.entity import InputEntity
+from peon.read.fields import FieldSelection
+from peon.read.java_text import java_text
+from peon.read.json_lines import JsonLines
+from peon.read.lines import line_chunks
+from peon.read.parquet import parquet_batches
+from peon.read.records import RecordBatch, UnreadableRecord
+from peon.read.source import entities
+from peon.read.timestamp import ParsedTimes, TimestampParser
+from peon.read.tokens import value_at
+from peon.report.meters import RowMeters
+from peon.report.parse_exceptions import ParseExceptionHandler
+
+TIME_FIELD = "__time"
+"""Never found by discovery: the segment's own time column."""
+
+RecordReader = Callable[[InputEntity], Iterator[RecordBatch]]
+
+
+def read_batches(
+    source: InputSource,
+    format: InputFormat,  # noqa: A002  Druid's word
+    timestamp_spec: TimestampSpec,
+    fields: FieldSelection,
+    handler: ParseExceptionHandler,
+    meters: RowMeters,
+    allowed_protocols: Collection[str],
+    scratch_dir: Path,
+) -> Iterator[InputBatch]:
+    """
+    All records of the source that can be read and have a good time, in order.
+
+    The others are given to `handler`, with Druid's messages; bytes read are counted in `meters`. Files that a format
+    cannot read front to back are fetched to `scratch_dir` and removed again. Raises TaskFailure for input that is
+    missing its end, damaged or out of reach, and what `handler` raises.
+    """
+    selection = dataclasses.replace(fields, exclusions=fields.exclusions | {timestamp_spec.column, TIME_FIELD})
+    read = _record_reader(format, selection, timestamp_spec.column, meters, scratch_dir)
+    times = TimestampParser(timestamp_spec)
+    for entity in entities(source, allowed_protocols):
+        yield from _good_records(entity, read(entity), times, handler)
+
+
+def _record_reader(
+    format: InputFormat,  # noqa: A002
+    fields: FieldSelection,
+    time_column: str,
+    meters: RowMeters,
+    scratch_dir: Path,
+) -> RecordReader:
+    match format:
+        case JsonFormat():
+            parser = JsonLines(format, fields, time_column)
+
+            def read_json(entity: InputEntity) -> Iterator[RecordBatch]:
+                with entity.open() as stream:
+                    yield from map(parser.parse, line_chunks(stream, meters))
+
+            return read_json
+        case CsvFormat() | TsvFormat():
+
+            def read_delimited(entity: InputEntity) -> Iterator[RecordBatch]:
+                with entity.open() as stream:
+                    yield from delimited_batches(
+                        line_chunks(stream, meters), DelimitedLines(format, fields, time_column), entity.name
+                    )
+
+            return read_delimited
+        case ParquetFormat():
+            return lambda entity: parquet_batches(entity, format, fields, time_column, meters, scratch_dir)
+        case _:
+            assert_never(format)
+
+
+def _good_records(
+    entity: InputEntity, batches: Iterator[RecordBatch], times: TimestampParser, handler: ParseExceptionHandler
+) -> Iterator[InputBatch]:
+    read_before = 0
+    for batch in batches:
+        parsed = times.parse(batch.time, batch.rows)
+        if batch.unreadable or not parsed.good.all():
+            _report(entity, batch, parsed, read_before, handler)
+        good = np.flatnonzero(parsed.good)
+        read_before += len(good)
+        if len(good) == batch.rows:
+            yield InputBatch(batch.rows, parsed.ms, batch.columns, batch.event_text)
+        elif len(good):
+            places = pa.array(good)
+            columns = {name: RawColumn(c.values.take(places), c.encoding) for name, c in batch.columns.items()}
+            if not batch.empty_counts:
+                columns = {name: column for name, column in columns.items() if column.values.null_count < len(good)}
+            yield InputBatch(len(good), parsed.ms[good], columns, _picked(batch.event_text, good.tolist()))
+
+
+def _picked(event_text: Callable[[int], str], rows: list[int]) -> Callable[[int], str]:
+    return lambda row: event_text(rows[row])
+
+
+def _report(
+    entity: InputEntity, batch: RecordBatch, times: ParsedTimes, read_before: int, handler: ParseExceptionHandler
+) -> None:
+    """Give the handler what went wrong, in the order of the input. Druid: IntermediateRowParsingReader"""
+    untimed = np.flatnonzero(~times.good)
+    if not handler.wants_text:
+        handler.count_unparseable(len(batch.unreadable) + len(untimed))
+        return
+    # The number that a message gives to a record: one more than there were good ones before it.
+    records = read_before + 1 + np.cumsum(times.good)
+    lines = batch.lines
+    events: list[tuple[int, int | UnreadableRecord]] = [
+        (int(row if lines is None else lines[row]), int(row)) for row in untimed
+    ]
+    events += [(unreadable.line, unreadable) for unreadable in batch.unreadable]
+    for line, event in sorted(events, key=lambda event: event[0]):
+        if isinstance(event, UnreadableRecord):
+            before = 0 if lines is None else int(np.searchsorted(lines, line))
+            text, message = event.text, f"Unable to parse row [{event.text}]"
+            record = int(records[before - 1]) if before else read_before + 1
+        else:
+            text = batch.event_text(event)
+            message, record = _time_message(batch, times, event, text), int(records[event])
+        place = f"Path: {entity.uri}, " if entity.uri else ""
+        place += f"Record: {record}" + ("" if lines is None else f", Line: {line}")
+        handler.unparseable(text, f"{message} ({place})")
+
+
+def _time_message(batch: RecordBatch, times: ParsedTimes, row: int, event: str) -> str:
+    """Druid: MapInputRowParser.parseTimestamp"""
+    if times.far[row]:
+        instant = format_instant(int(times.ms[row]))
+        return f"Encountered row with timestamp[{instant}] that cannot be represented as a long: [{event}]"
+    value = None if batch.time is None else value_at(batch.time, row)
+    return f"Timestamp[{java_text(value)}] is unparseable! Event: {event}"

@@ -1,0 +1,112 @@
+"""From an input source of a spec to the entities to be read, in a fixed order."""
+
+import io
+import os
+import re
+from collections.abc import Collection, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, assert_never
+from urllib.parse import quote, urlsplit
+
+from druid_core.errors import TaskFailure
+from druid_core.spec.input import HttpSource, InlineSource, InputSource, LocalSource
+from peon.read.entity import InputEntity
+from peon.read.http_stream import HttpStream
+
+_PATH_CHARACTERS = "/:@!$&'()*+,;=~-._"
+
+
+def entities(source: InputSource, allowed_protocols: Collection[str]) -> Iterator[InputEntity]:
+    """
+    What the source consists of; empty files and what does not exist are left out, as Druid leaves them out.
+
+    Raises TaskFailure for a folder that cannot be listed and for a protocol that is not allowed.
+    """
+    match source:
+        case InlineSource(data=data):
+            yield InputEntity(None, "", partial(io.BytesIO, data.encode("utf-8", "replace")))
+        case LocalSource():
+            yield from map(_file_entity, _local_files(source))
+        case HttpSource():
+            yield from _http_entities(source, allowed_protocols)
+        case _:
+            assert_never(source)
+
+
+def _local_files(source: LocalSource) -> Iterator[Path]:
+    """Druid: LocalInputSource.getFileIterator"""
+    listed = [Path(path) for path in source.files]
+    if source.base_dir is not None:
+        fits = _wildcard(source.filter or "")
+        named = {path.name for path in listed}
+        for path in _walk(Path(source.base_dir).absolute()):
+            # A file of that name under `files` stands for all of that name here, wherever they are.
+            if fits.fullmatch(path.name) and path.name not in named and path.stat().st_size:
+                yield path
+    for path in listed:
+        if path.exists() and path.stat().st_size:
+            yield path.absolute()
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files under a folder, each folder in order of names; nothing if it does not exist."""
+    if not folder.is_dir():
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise TaskFailure(f"Cannot list the folder [{folder}] of the input source: {error.strerror}") from error
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(entry)
+        elif entry.exists():
+            yield entry
+
+
+def _wildcard(pattern: str) -> re.Pattern[str]:
+    """`*` and `?`, nothing else is special. Commons IO: WildcardFileFilter"""
+    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in re.split(r"([*?])", pattern))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _file_entity(path: Path) -> InputEntity:
+    def open_raw() -> BinaryIO:
+        try:
+            return path.open("rb")
+        except OSError as error:
+            raise TaskFailure(f"Cannot read the file [{path}] of the input source: {error.strerror}") from error
+
+    # As Java writes it: one slash. java.io.File.toURI
+    return InputEntity(f"file:{quote(str(path), safe=_PATH_CHARACTERS)}", str(path), open_raw, path)
+
+
+def _http_entities(source: HttpSource, allowed_protocols: Collection[str]) -> Iterator[InputEntity]:
+    """Druid: HttpInputSource, HttpEntity"""
+    headers = {str(name): str(value) for name, value in source.request_headers.items()}
+    credentials = None
+    if source.http_authentication_username:
+        password = _password(source.http_authentication_password) or ""
+        credentials = f"{source.http_authentication_username}:{password}"
+    for uri in source.uris:
+        if urlsplit(uri).scheme not in allowed_protocols:
+            raise TaskFailure(f"Only {sorted(allowed_protocols)} protocols are allowed, not that of [{uri}]")
+        yield InputEntity(uri, urlsplit(uri).path, partial(_http_stream, uri, headers, credentials))
+
+
+def _http_stream(uri: str, headers: dict[str, str], credentials: str | None) -> BinaryIO:
+    return io.BufferedReader(HttpStream(uri, headers, credentials), 1 << 20)
+
+
+def _password(provider: dict[str, Any] | str | None) -> str | None:
+    """Druid: PasswordProvider"""
+    if not isinstance(provider, dict):
+        return provider
+    if provider.get("type") == "environment":
+        variable = str(provider.get("variable"))
+        if variable not in os.environ:
+            raise TaskFailure(
+                f"The password of the http input source is in the environment variable [{variable}], unset here"
+            )
+        return os.environ[variable]
+    return provider.get("password")
