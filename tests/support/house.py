@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from nemeton.client.overlord import Overlord
+from druid_core.errors import NemetonError, NotFound, Unavailable
+from nemeton.client.overlord import Overlord, Refused
 from nemeton.up.identity import ProcessIdentity
 
 PATIENCE_S = 90.0
@@ -107,8 +108,6 @@ class House:
         until(lambda: self.part(name) != before and self.answers(), f"{name} is back\n{self.words()}")
 
     def answers(self) -> bool:
-        from druid_core.errors import NemetonError
-
         try:
             self.overlord.tasks(max=0)
         except NemetonError:
@@ -141,20 +140,18 @@ class House:
     def submit(self, task: Mapping[str, Any]) -> str:
         return self.overlord.submit(orjson.dumps(task))
 
-    def running(self, task_id: str) -> dict[str, Any]:
-        """Waits until the task's peon runs."""
+    def running(self, task_id: str) -> None:
+        """Waits until the task's peon is at work: the Overlord says RUNNING, and the task has begun to log."""
 
-        def status() -> dict[str, Any] | None:
+        def is_at_work() -> bool:
             status = self.overlord.status(task_id)
             assert status["statusCode"] == "RUNNING", status
-            return status if status["runnerStatusCode"] == "RUNNING" and self.peons() else None
+            return status["runnerStatusCode"] == "RUNNING" and b"Running task [" in (self._log(task_id) or b"")
 
-        return until(status, f"{task_id} runs")
+        until(is_at_work, f"{task_id} runs\n{self.words()}")
 
     def finished(self, task_id: str) -> dict[str, Any]:
         """Waits for the task's end, through times when nobody answers."""
-        from druid_core.errors import Unavailable
-        from nemeton.client.overlord import Refused
 
         def status() -> dict[str, Any] | None:
             try:
@@ -167,20 +164,19 @@ class House:
 
     def starts_of(self, task_id: str) -> int:
         """How often a peon began with the task, by the log."""
-        from druid_core.errors import NotFound
-
-        def log() -> bytes | None:
-            try:
-                return self.overlord.log(task_id)
-            except NotFound:
-                return None
-
-        return until(log, f"{task_id} has a log").count(f"Running task [{task_id}]".encode())
+        log = until(lambda: self._log(task_id), f"{task_id} has a log")
+        return log.count(f"Running task [{task_id}]".encode())
 
     def words(self) -> str:
         """What it said, and the ends of its parts' logs: for the message of a failed test."""
         files = [self.output, *sorted((self.data / "logs").glob("*.log"))]
         return "\n".join(f"== {file.name}\n{file.read_text()[-3000:]}" for file in files if file.exists())
+
+    def _log(self, task_id: str) -> bytes | None:
+        try:
+            return self.overlord.log(task_id)
+        except NotFound:
+            return None
 
 
 def _free_port() -> int:
