@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ def say(text: str) -> None:
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that what was started is stopped
     folder = options.folder or Path(tempfile.mkdtemp(prefix="nemeton-bench-"))
     load_before = load_average()
     lines: list[Line] = []
@@ -51,12 +53,10 @@ def main() -> int:
             except DruidMissingError as missing:
                 say(str(missing))
                 return 1
-            cluster = DruidCluster(druid, folder / "druid")
-            measure(options.plan, cluster, cluster.deep_storage, "druids", lines, say)
+            measure(options.plan, lambda name: DruidCluster(druid, folder / "druid" / name), "druids", lines, say)
         if options.with_ours:
             say("Nemeton")
-            ours = Nemeton(folder / "nemeton")
-            measure(options.plan, ours, ours.deep_storage, "ours", lines, say)
+            measure(options.plan, lambda name: Nemeton(folder / "nemeton" / name), "ours", lines, say)
     finally:
         if options.folder is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -61,7 +61,7 @@ def task(file: Path, data_source: str, *, rollup: bool) -> dict[str, Any]:
     }
 
 
-def ingest(rival: Rival, file: Path, rows: int, deep_storage: Path, *, rollup: bool) -> Ingestion:
+def ingest(rival: Rival, file: Path, rows: int, *, rollup: bool) -> Ingestion:
     """Runs it once, into a data source of its own; refuses a run whose report does not say `rows` rows."""
     client = Client(rival.url)
     data_source = f"edits_{time.time_ns()}"
@@ -72,7 +72,7 @@ def ingest(rival: Rival, file: Path, rows: int, deep_storage: Path, *, rollup: b
     client.close()
     if counters["processed"] != rows:
         raise RuntimeError(f"{task_id} processed {counters['processed']} rows of {rows}")
-    files = [each for each in (deep_storage / data_source).rglob("*") if each.is_file()]
+    files = [each for each in (rival.deep_storage / data_source).rglob("*") if each.is_file()]
     return Ingestion(
         seconds=seconds,
         cpu_s=watch.cost.cpu_s,

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from tests.bench.ingestion import Ingestion, floor, ingest
 from tests.bench.results import Line, Target
 from tests.bench.rivals import Nemeton, Rival
 from tests.bench.rows import edits_file
-from tests.bench.serving import finish_tasks, list_tasks_ms, noop_seconds, post_noops
+from tests.bench.serving import Posts, finish_tasks, list_tasks_ms, noop_seconds, post_noops
 from tests.bench.watch import resident_bytes
 from tests.support.druid.processes import descendants
 
@@ -67,29 +66,41 @@ class _Book:
 
 
 def measure(
-    plan: Plan, rival: Rival, deep_storage: Path, side: Side, lines: list[Line], say: Callable[[str], None]
+    plan: Plan, make_rival: Callable[[str], Rival], side: Side, lines: list[Line], say: Callable[[str], None]
 ) -> None:
-    """Starts the rival, takes every measure of the plan, stops it; the lines get one side filled in."""
+    """
+    Takes every measure of the plan with one rival; the lines get that side filled in.
+
+    `make_rival` makes one with an empty folder of the name given. Posts leave tasks behind, so each run of them has a
+    rival of its own.
+    """
     book = _Book(lines, side, say)
-    with rival:
-        if IDLE in plan.kinds:
-            _at_rest(book, rival)
-        if NOOP in plan.kinds:
-            book.note("noop, POST to SUCCESS", "s", [noop_seconds(rival) for _ in range(plan.repeats)])
-        if POSTS in plan.kinds:
-            _posts(book, plan, rival)
-        if INGEST in plan.kinds:
-            _ingestion(book, plan, rival, deep_storage)
-        if LIST in plan.kinds:
-            finish_tasks(rival, plan.finished)
-            times = [list_tasks_ms(rival, plan.finished // 8 * 8) for _ in range(plan.repeats + 1)]
-            book.note("GET /tasks", "ms", times[1:])
+    rival = make_rival("main")
+    if plan.kinds & {IDLE, NOOP, INGEST, LIST}:
+        with rival:
+            _one_house(book, plan, rival)
+    if POSTS in plan.kinds:
+        _posts(book, plan, make_rival)
     if START in plan.kinds and isinstance(rival, Nemeton):
         starts: list[float] = []
-        for _ in range(plan.repeats):
+        for number in range(plan.repeats + 1):
             with rival:
-                starts.append(rival.start_s)
+                if number > 0 or plan.kinds & {IDLE, NOOP, INGEST, LIST}:
+                    starts.append(rival.start_s)
         book.note("second start to ready", "s", starts)
+
+
+def _one_house(book: _Book, plan: Plan, rival: Rival) -> None:
+    if IDLE in plan.kinds:
+        _at_rest(book, rival)
+    if NOOP in plan.kinds:
+        book.note("noop, POST to SUCCESS", "s", [noop_seconds(rival) for _ in range(plan.repeats)])
+    if INGEST in plan.kinds:
+        _ingestion(book, plan, rival)
+    if LIST in plan.kinds:
+        finish_tasks(rival, plan.finished)
+        times = [list_tasks_ms(rival, plan.finished // 8 * 8) for _ in range(plan.repeats + 1)]
+        book.note("GET /tasks", "ms", times[1:])
 
 
 def _at_rest(book: _Book, rival: Rival) -> None:
@@ -102,26 +113,29 @@ def _at_rest(book: _Book, rival: Rival) -> None:
         book.note("Overlord and its database at rest, RSS", "MiB", [whole / MIB])
 
 
-def _posts(book: _Book, plan: Plan, rival: Rival) -> None:
-    for clients in (1, 8):
-        runs = [post_noops(rival, clients, plan.posts // (4 if clients > 1 else 1)) for _ in range(plan.repeats)]
-        noun = "client" if clients == 1 else "clients"
-        book.note(f"POST, {clients} {noun}, p50", "ms", [run.percentile(50) for run in runs])
-        book.note(f"POST, {clients} {noun}, p99", "ms", [run.percentile(99) for run in runs])
-        book.note(f"POST, {clients} {noun}, accepted", "tasks/s", [run.tasks_per_s for run in runs])
+def _posts(book: _Book, plan: Plan, make_rival: Callable[[str], Rival]) -> None:
+    runs: dict[str, list[Posts]] = {"1 client": [], "8 clients": []}
+    for number in range(plan.repeats):
+        with make_rival(f"posts-{number}") as rival:
+            noop_seconds(rival)  # the first post of a Java process pays for loading its classes
+            runs["1 client"].append(post_noops(rival, 1, plan.posts))
+            runs["8 clients"].append(post_noops(rival, 8, plan.posts // 4))
+    for clients, posts in runs.items():
+        book.note(f"POST, {clients}, p50", "ms", [run.percentile(50) for run in posts])
+        book.note(f"POST, {clients}, p99", "ms", [run.percentile(99) for run in posts])
+        book.note(f"POST, {clients}, accepted", "tasks/s", [run.tasks_per_s for run in posts])
 
 
-def _ingestion(book: _Book, plan: Plan, rival: Rival, deep_storage: Path) -> None:
+def _ingestion(book: _Book, plan: Plan, rival: Rival) -> None:
     file = edits_file(plan.rows)
     for rollup in (False, True):
         name = "ingestion with rollup" if rollup else "ingestion"
-        runs = [ingest(rival, file, plan.rows, deep_storage, rollup=rollup) for _ in range(plan.repeats)]
+        runs = [ingest(rival, file, plan.rows, rollup=rollup) for _ in range(plan.repeats)]
         _note_runs(book, name, runs, plan.rows)
         book.note(f"{name}, segment", "MiB", [run.segment_bytes / MIB for run in runs])
     if isinstance(rival, Nemeton):
-        _note_runs(
-            book, "floor: polars reads and sorts the file", [floor(file) for _ in range(plan.repeats)], plan.rows
-        )
+        floors = [floor(file) for _ in range(plan.repeats)]
+        _note_runs(book, "floor: polars reads and sorts the file", floors, plan.rows)
 
 
 def _note_runs(book: _Book, name: str, runs: list[Ingestion], rows: int) -> None:

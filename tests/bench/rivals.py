@@ -18,7 +18,7 @@ READY_WITHIN_S = 120
 
 
 class Rival(Protocol):
-    """What the measurements need to know of a running Overlord."""
+    """What the measurements need to know of an Overlord: started by `with`, stopped after it."""
 
     @property
     def url(self) -> str: ...
@@ -28,6 +28,9 @@ class Rival(Protocol):
 
     @property
     def overlord_pid(self) -> int: ...
+
+    @property
+    def deep_storage(self) -> Path: ...
 
     def peon_pids(self) -> list[int]: ...
 

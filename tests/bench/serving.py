@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.bench.client import TASKS, Client
 from tests.bench.rivals import Rival
+from tests.support.druid.cluster import DruidCluster
 
 NOOP_POLL_S = 0.005
 NOOP: dict[str, Any] = {"type": "noop", "runTime": 1}
@@ -34,10 +35,9 @@ def noop_seconds(rival: Rival) -> float:
 def post_noops(rival: Rival, clients: int, each: int) -> Posts:
     """
     `clients` connections post `each` noops, one after the other. The worker is switched off meanwhile, so that nothing
-    but accepting tasks is measured; the tasks are shut down after.
+    but accepting tasks is measured. The tasks are left behind: for a rival that is stopped next.
     """
     latencies: list[list[float]] = [[] for _ in range(clients)]
-    ids: list[list[str]] = [[] for _ in range(clients)]
     gate = threading.Barrier(clients + 1)
 
     def work(number: int) -> None:
@@ -46,7 +46,7 @@ def post_noops(rival: Rival, clients: int, each: int) -> Posts:
         gate.wait()
         for _ in range(each):
             began = time.perf_counter()
-            ids[number].append(client.submit(NOOP))
+            client.submit(NOOP)
             latencies[number].append((time.perf_counter() - began) * 1000)
         client.close()
 
@@ -59,7 +59,6 @@ def post_noops(rival: Rival, clients: int, each: int) -> Posts:
         for thread in threads:
             thread.join()
         elapsed = time.perf_counter() - began
-        _shut_down(rival, [task_id for some in ids for task_id in some])
     merged = sorted(latency for some in latencies for latency in some)
     if len(merged) != clients * each:
         raise RuntimeError(f"only {len(merged)} of {clients * each} posts were answered")
@@ -67,7 +66,16 @@ def post_noops(rival: Rival, clients: int, each: int) -> Posts:
 
 
 def finish_tasks(rival: Rival, count: int, clients: int = 8) -> None:
-    """Makes `count` finished tasks: each is posted and shut down before a worker sees it."""
+    """
+    Makes `count` finished tasks. Ours are posted and shut down. Druid's are copies of one, put into its tables: a task
+    that is shut down while pending stays with its runner, which starts it later all the same.
+    """
+    if isinstance(rival, DruidCluster):
+        client = Client(rival.url)
+        task_id, _ = client.run(NOOP, NOOP_POLL_S)
+        client.close()
+        rival.copy_finished_task(task_id, count)
+        return
 
     def work(share: int) -> None:
         client = Client(rival.url)
@@ -95,13 +103,6 @@ def list_tasks_ms(rival: Rival, at_least: int) -> float:
     if listed < at_least:
         raise RuntimeError(f"{listed} tasks listed, {at_least} expected")
     return elapsed_ms
-
-
-def _shut_down(rival: Rival, ids: list[str]) -> None:
-    client = Client(rival.url)
-    for task_id in ids:
-        client.shut_down(task_id)
-    client.close()
 
 
 class _Idle:

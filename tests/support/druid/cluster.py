@@ -49,6 +49,12 @@ class DruidCluster:
         below = descendants(self._processes["middleManager"].pid)
         return [pid for pid in below if "internal peon" in command_line(pid)]
 
+    def copy_finished_task(self, task_id: str, count: int) -> None:
+        """Puts `count` copies of a finished task into the metadata store, under ids of their own."""
+        url = f"jdbc:derby://127.0.0.1:{self._derby}/{self._folder}/derby/metadata.db"
+        command = self._druid.command("dev.nemeton.peer.CopyTask", url, task_id, str(count))
+        subprocess.run(command, check=True, timeout=300, cwd=self._folder / "tmp", capture_output=True)
+
     def __enter__(self) -> Self:
         try:
             self._start()
