@@ -42,10 +42,10 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # the first of a repeated one counts
-        send = _answering(send, scope["method"], b"gzip" in headers.get(b"accept-encoding", b""))
         if scope["method"] in ("HEAD", "OPTIONS"):
             await empty_answer(405)(scope, receive, send)
             return
+        send = _answering(send, scope["method"], b"gzip" in headers.get(b"accept-encoding", b""))
         try:
             scope["path"] = _path(scope)
             receive = self._reading(receive, headers)

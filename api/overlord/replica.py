@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -23,7 +23,7 @@ class Replica:
     settings: OverlordSettings
     pool: Pool
     hints: Hints
-    secret: bytes
+    secret: bytes = field(repr=False)
     """From which the tokens of attempts are derived; the same in all replicas of one database."""
     clock_ms: Callable[[], int] = wall_clock_ms
 

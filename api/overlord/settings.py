@@ -23,7 +23,7 @@ class OverlordSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    database_url: str
+    database_url: str = Field(repr=False)
     """`postgresql://user:password@host:port/database`. Druid: druid.metadata.storage.connector.connectURI"""
 
     host: str = "127.0.0.1"

@@ -10,6 +10,7 @@ import contextlib
 
 import structlog
 
+from druid_core.errors import Unavailable
 from overlord.db import hints
 from overlord.db.pool import transaction
 from overlord.replica import Replica
@@ -75,9 +76,11 @@ class TaskQueue:
             while True:
                 hinted.clear()
                 try:
-                    # the queue must outlive any one task and any one error
                     await self.advance()
+                except Unavailable as error:
+                    log.warning("the queue stands still", error=str(error))
                 except Exception as error:
+                    # the queue must outlive any one task and any one error
                     log.error("the queue pass failed, it is tried again", error=str(error), exc_info=True)
                 await asyncio.sleep(PASS_PAUSE_SECONDS)
                 with contextlib.suppress(TimeoutError):
