@@ -152,7 +152,11 @@ async def release(tx: Connection, task_id: str, interval: Interval) -> bool:
 
 
 async def release_all(tx: Connection, task_id: str) -> None:
-    """Give back all locks of a task, in one statement. Twice is once. Waits for no other task's locks."""
+    """
+    Give back all locks of a task, in one statement. Twice is once. Waits for no other task's locks.
+
+    In the transaction that finishes a task it comes after the status, and then also drops what was only allocated.
+    """
     await store.delete_all(tx, task_id)
 
 

@@ -136,15 +136,26 @@ async def delete(tx: Connection, row_ids: Sequence[int]) -> None:
 
 async def delete_all(tx: Connection, task_id: str) -> None:
     """
-    Every lock row of a task, and what others noted for its REPLACE locks, in one statement.
+    Every lock row of a task and what others noted for its REPLACE locks, in one statement. Druid: TaskLockbox.remove
 
-    Druid: TaskLockbox.remove
+    For a task that is not active any more also what it allocated and did not publish, once no active task shares
+    its allocator: with nobody left to publish it, it would only push partition numbers.
     """
     await tx.execute(
         """
-        WITH gone AS (
+        WITH locks AS (
             DELETE FROM druid_tasklocks
             WHERE id IN (SELECT id FROM druid_tasklocks WHERE task_id = $1 ORDER BY id FOR UPDATE)
+        ),
+        allocated AS (
+            DELETE FROM druid_pendingsegments AS pending USING druid_tasks AS done
+            WHERE done.id = $1 AND NOT done.active AND pending.datasource = done.datasource
+                AND pending.task_allocator_id IN (done.id, done.group_id)
+                AND NOT EXISTS (
+                    SELECT 1 FROM druid_tasks AS other
+                    WHERE other.datasource = done.datasource AND other.active AND other.id <> done.id
+                        AND pending.task_allocator_id IN (other.id, other.group_id)
+                )
         )
         DELETE FROM druid_upgradesegments WHERE task_id = $1
         """,

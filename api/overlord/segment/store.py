@@ -211,27 +211,6 @@ async def delete_pending(tx: Connection, data_source: str, interval: Interval) -
     return int(tag.rpartition(" ")[2])
 
 
-async def forget_allocations(tx: Connection, task_id: str) -> None:
-    """
-    Delete what a finished task allocated and did not publish, once no active task shares its allocator.
-
-    To be called in the transaction that finishes the task. One statement; twice is once. Druid: TaskLockbox.remove
-    """
-    await tx.execute(
-        """
-        DELETE FROM druid_pendingsegments AS pending USING druid_tasks AS done
-        WHERE done.id = $1 AND pending.datasource = done.datasource
-            AND pending.task_allocator_id IN (done.id, done.group_id)
-            AND NOT EXISTS (
-                SELECT 1 FROM druid_tasks AS other
-                WHERE other.datasource = done.datasource AND other.active AND other.id <> done.id
-                    AND pending.task_allocator_id IN (other.id, other.group_id)
-            )
-        """,
-        task_id,
-    )
-
-
 def in_order(segments: Iterable[StoredSegment]) -> list[StoredSegment]:
     """By time, version and partition."""
     return sorted(segments, key=lambda each: (each.interval, each.version, each.shard_spec.partition_num))
