@@ -39,7 +39,7 @@ def segments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Small segments, one an index spec, their chunk's bytes to be damaged."""
     folder = tmp_path_factory.mktemp("segments")
     rows = 30
-    lists: list[StringValue] = [[f"v{row % 3}", f"v{row % 4}"][: row % 3] for row in range(rows)]
+    lists: list[StringValue] = [list[str | None]([f"v{row % 3}", f"v{row % 4}"][: row % 3]) for row in range(rows)]
     table = Table(
         time_ms=list(range(rows)),
         strings={
