@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
-_MAX_NUMBER_CHARACTERS = 1000
-"""Jackson: StreamReadConstraints"""
+JACKSON_LIMIT = 1000
+"""The most digits of a number, and the most levels of a value. Jackson: StreamReadConstraints"""
 
 BEYOND_DOUBLE = 10**400
 """Stands for a number such as 1E400, which no double can hold and for which JSON has no other word."""
@@ -98,7 +98,7 @@ def _fraction(digits: str) -> float | int:
 
 
 def _check_length(digits: str) -> None:
-    if len(digits) > _MAX_NUMBER_CHARACTERS:
+    if len(digits) > JACKSON_LIMIT:
         raise ValueError("a number of too many digits")
 
 

@@ -22,7 +22,7 @@ from peon.arrow import compute as pc
 from peon.read.batch import RawColumn
 from peon.read.fields import FieldSelection
 from peon.read.java_text import event_text
-from peon.read.json_document import Unreadable, read_document, read_record, write_record
+from peon.read.json_document import JACKSON_LIMIT, Unreadable, read_document, read_record, write_record
 from peon.read.json_path import flattened_fields
 from peon.read.json_tokens import JsonTokens, MalformedLines
 from peon.read.lines import LineChunk
@@ -85,7 +85,8 @@ class JsonLines:
         if len(unproven):
             findings = self._tokens.examine(lines.take(pa.array(unproven)))
             learnt = self._add_keys(findings.keys)
-            suspects = [row for row in kept[unproven[findings.suspects]].tolist() if row not in mended]
+            odd = np.union1d(unproven[findings.suspects], _overlong(members))
+            suspects = [row for row in kept[odd].tolist() if row not in mended]
             if suspects:
                 self._mend(chunk, suspects, mended)
                 lines, kept = _applied(chunk, mended)
@@ -139,7 +140,7 @@ class JsonLines:
                 )
         time = by_path.get(self._time_column, members.get(self._time_column))
         columns: dict[str, RawColumn] = {}
-        for name, tokens in self._selected(chunk, kept, members, by_path).items():
+        for name, tokens in self._selected(chunk, lines, kept, members, by_path).items():
             if tokens.null_count < len(tokens) or self._keeps_nulls:
                 columns[name] = token_column(tokens)
         return RecordBatch(
@@ -156,7 +157,9 @@ class JsonLines:
             empty_counts=self._keeps_nulls,
         )
 
-    def _selected(self, chunk: LineChunk, kept: Rows, members: Members, by_path: Members) -> Members:
+    def _selected(
+        self, chunk: LineChunk, lines: pa.StringArray, kept: Rows, members: Members, by_path: Members
+    ) -> Members:
         """The tokens of the wanted fields: those that were named, then those found, in order of first appearance."""
         selected = {name: by_path[name] if name in by_path else members[name] for name in self._fields.names}
         if not self._fields.discover:
@@ -167,7 +170,12 @@ class JsonLines:
             roots = {key: members[key] for key in self._keys if key not in by_path and self._fields.wants(key)}
             if not self._fields.nested:
                 roots = {key: flat_only(tokens) for key, tokens in roots.items()}
-            self._discover(chunk, kept, {key: roots[key] for key in roots if key not in self._discovered})
+            new = {key: roots[key] for key in roots if key not in self._discovered}
+            if new and self._keeps_nulls:
+                # A field may appear without a value, so only the keys tell.
+                self._discovered.update(dict.fromkeys(k for k in self._tokens.examine(lines).keys if k in new))
+            else:
+                self._discover(chunk, kept, new)
             found.update(roots)
         return selected | {name: found[name] for name in self._discovered if name in found and name not in selected}
 
@@ -175,9 +183,7 @@ class JsonLines:
         """Note fields seen for the first time, in the order in which a reader of rows would come upon them."""
         first_rows: dict[int, list[str]] = {}
         for key, tokens in roots.items():
-            if self._keeps_nulls:
-                first_rows.setdefault(0, []).append(key)
-            elif tokens.null_count < len(tokens):
+            if tokens.null_count < len(tokens):
                 first_rows.setdefault(int(np.argmax(np.asarray(tokens.is_valid()))), []).append(key)
         for row in sorted(first_rows):
             order = {key: place for place, key in enumerate(read_record(chunk.line(int(kept[row]))))}
@@ -247,7 +253,22 @@ def _doubtful(tokens: pa.StringArray, offsets: npt.NDArray[np.int32], data: npt.
         if b"." in data.tobytes():
             # An exponent was perhaps written out: 1e5 as 100000.0.
             doubtful |= _NUMBER[first] & np.asarray(pc.fill_null(pc.ends_with(tokens, "0.0"), False))
+    if np.diff(offsets).max() > JACKSON_LIMIT:
+        doubtful |= np.diff(offsets) > JACKSON_LIMIT
     if _NESTED[first].any():
         inside = pc.match_substring_regex(tokens, "(?i)nan|inf|0[.]0")
         doubtful |= _NESTED[first] & np.asarray(pc.fill_null(inside, False))
     return doubtful
+
+
+def _overlong(members: Members) -> Rows:
+    """Rows with a number of more digits, or a value of more levels, than Jackson may take."""
+    rows: list[Rows] = []
+    for tokens in members.values():
+        offsets, data = string_buffers(tokens)
+        for row in np.flatnonzero(np.diff(offsets) > JACKSON_LIMIT):
+            first = int(data[offsets[row]])
+            token = data[offsets[row] : offsets[row + 1]].tobytes()
+            if _NUMBER[first] or (_NESTED[first] and token.count(b"[") + token.count(b"{") >= JACKSON_LIMIT):
+                rows.append(np.array([row]))
+    return np.concatenate(rows) if rows else np.zeros(0, np.int64)

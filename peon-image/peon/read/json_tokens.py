@@ -27,7 +27,7 @@ _JUST_MEMORY: dict[str, str | bool | int | float | list[str]] = {
 }
 
 # What DuckDB takes for JSON and Jackson does not. It may match inside a string too; then the line is merely slower.
-_LAX = r",\s*[}\]]|[:,\[\s+-](?i:nan|inf)"
+_LAX = r",\s*[}\]]|(?:^|[:,\[\s+-])(?i:nan|inf)"
 
 
 class MalformedLines(Exception):
