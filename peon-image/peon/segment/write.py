@@ -74,8 +74,8 @@ class SegmentWriter:
     Writes one segment into a folder, which must exist and be empty.
 
     Blocks are compressed as they fill and wait in scratch files; only at the end are the ids of two or three columns
-    at a time sorted in memory for their bitmaps, a few dozen bytes a row. Leaving the `with` without `finish` leaves a half-written
-    folder to be thrown away.
+    at a time sorted in memory for their bitmaps, a few dozen bytes a row.
+    Leaving the `with` without `finish` leaves a half-written folder to be thrown away.
     """
 
     def __init__(
