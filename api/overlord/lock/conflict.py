@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from druid_core.errors import InvalidInput
 from druid_core.instant import format_instant, parse_instant
 from druid_core.interval import Interval
 from druid_core.lock import LockGranularity, LockType, TaskLock
@@ -158,4 +159,10 @@ def _is_same_place_of_the_group(request: LockRequest, held: HeldLock) -> bool:
 
 def _is_instant(version: str) -> bool:
     """Whether it has the very form that `format_instant` writes; only then does text order equal time order."""
-    return _INSTANT.fullmatch(version) is not None
+    if _INSTANT.fullmatch(version) is None:
+        return False
+    try:
+        parse_instant(version)
+    except InvalidInput:
+        return False
+    return True
