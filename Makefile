@@ -32,11 +32,12 @@ test: setup ## every ring of tests that this machine has the programs for
 test-fast: setup ## the unit tests alone: no server, under a minute
 	$(BIN)/python -m pytest tests/unit
 
-lint: setup ## ruff, pyright strict, import contracts
+lint: setup ## ruff, pyright strict, import contracts, and the lock file fits pyproject.toml
 	$(BIN)/ruff check $(PATHS)
 	$(BIN)/ruff format --check $(PATHS)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/uv lock --check
 
 format: setup ## put the code into its form
 	$(BIN)/ruff check --fix $(PATHS)
