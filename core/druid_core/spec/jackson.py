@@ -321,6 +321,8 @@ class TypeIds:
         if isinstance(raw, dict):
             fields = cast("dict[str, Any]", raw)
             kind = fields.get("type")
+            if isinstance(kind, dict | list):
+                raise self._missing()
             if kind in self._supported:
                 return fields
             if kind is not None:

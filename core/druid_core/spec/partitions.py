@@ -152,7 +152,7 @@ class SingleDimPartitionsSpec(RangePartitionsSpec):
         }
 
 
-_PARTITION_TYPES = frozenset({"dynamic", "hashed", "range", "single_dim"})
+_PARTITION_TYPES = ("dynamic", "hashed", "range", "single_dim")
 
 
 def _partitions_type(raw: Any) -> Any:

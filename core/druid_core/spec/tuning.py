@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator
 from druid_core.errors import InvalidInput, InvalidTask
 from druid_core.interval import add_period
 from druid_core.spec.index_spec import IndexSpec
-from druid_core.spec.jackson import Bool, Int, Long, Map, SpecModel
+from druid_core.spec.jackson import Bool, Int, Long, Map, SpecModel, read_bool
 from druid_core.spec.partitions import (
     DEFAULT_ROWS_PER_SEGMENT,
     DynamicPartitionsSpec,
@@ -96,6 +96,8 @@ def _duration(raw: Any) -> Any:
         millis = raw
     else:
         return raw
+    if millis < 0:
+        raise InvalidTask(f"A duration cannot be negative: {millis} ms")
     return f"PT{millis // 1000}S" if millis % 1000 == 0 else f"PT{millis / 1000:.3f}S"
 
 
@@ -177,7 +179,7 @@ class TuningConfig(SpecModel):
             changed["pushTimeout"] = raw["publishTimeout"]
         if "indexSpec" in raw and "indexSpecForIntermediatePersists" not in raw:
             changed["indexSpecForIntermediatePersists"] = raw["indexSpec"]
-        if raw.get("reportParseExceptions") in (True, "true"):
+        if read_bool(raw.get("reportParseExceptions", False)):
             changed["maxParseExceptions"] = 0
             saved = raw.get("maxSavedParseExceptions", 0)
             changed["maxSavedParseExceptions"] = min(1, saved) if isinstance(saved, int) else saved
@@ -194,7 +196,7 @@ class TuningConfig(SpecModel):
                 "Can't use targetPartitionSize and maxRowsPerSegment together"
             )
         rows = raw.get("maxRowsPerSegment", raw.get("targetPartitionSize"))
-        if raw.get("forceGuaranteedRollup") in (True, "true"):
+        if read_bool(raw.get("forceGuaranteedRollup", False)):
             if rows is not None or "numShards" in raw or raw.get("partitionDimensions"):
                 changed["partitionsSpec"] = {
                     "type": "hashed",
