@@ -165,6 +165,10 @@ BUILDS: dict[str, dict[str, Any]] = {
     "metrics_uncompressed": {"indexSpec": {"metricCompression": "uncompressed"}},
     "metrics_without_blocks": {"indexSpec": {"metricCompression": "none"}},
     "long_encoding_auto": {"indexSpec": {"longEncoding": "auto"}},
+    "dictionaries_front_coded": {"indexSpec": {"stringDictionaryEncoding": {"type": "frontCoded", "bucketSize": 4}}},
+    "dictionaries_front_coded_the_old_way": {
+        "indexSpec": {"stringDictionaryEncoding": {"type": "frontCoded", "bucketSize": 16, "formatVersion": 0}}
+    },
 }
 
 for _name, _tuning in BUILDS.items():
