@@ -134,7 +134,7 @@ def _first_zip_entry(raw: BinaryIO) -> IO[bytes]:
 _OPENERS: dict[str, tuple[str, Callable[[BinaryIO], IO[bytes]]]] = {
     ".gz": ("gzip", _arrow("gzip")),
     ".bz2": ("bzip2", _arrow("bz2")),
-    ".xz": ("xz", lambda raw: cast("IO[bytes]", lzma.LZMAFile(raw))),
+    ".xz": ("xz", lzma.LZMAFile),
     ".sz": ("snappy", lambda raw: cast("IO[bytes]", _SnappyFrames(raw))),
     ".zst": ("zstandard", _arrow("zstd")),
     ".zip": ("zip", _first_zip_entry),

@@ -1,5 +1,5 @@
 """
-csv and tsv: whole chunks split at once by Arrow's parser, odd lines rewritten first so that it splits them as Druid does.
+csv and tsv: whole chunks split at once by Arrow's parser, odd lines rewritten so that it splits them as Druid does.
 
 Odd are lines with quotes where RFC 4180 has none, lone carriage returns, and too few or too many fields. A byte order
 mark before the first line is skipped (Druid would take it for a part of the first field).
@@ -165,6 +165,9 @@ class _Splittable:
 
     def _read(self, places: list[int], width: int, mended: Mapping[int, str], misfit: Any) -> pa.Table:
         data = _with_lines(self.chunk, mended)
+        if not data.endswith(b"\n"):
+            # Without a line end, Arrow takes an empty last field for a quoted one.
+            data += b"\n"
         names = [str(place) for place in range(width)]
         return pyarrow.csv.read_csv(
             pa.BufferReader(data),

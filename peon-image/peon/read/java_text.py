@@ -1,4 +1,4 @@
-"""Input values as Java prints them, for the messages that show a whole record: `{page=a, added=1.0E20, tags=[x, y]}`."""
+"""Input values as Java prints them, for messages that show a whole record: `{page=a, added=1.0E20, tags=[x, y]}`."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -15,18 +15,8 @@ from druid_core.instant import civil_from_days
 from peon.read.iso_time import DAY_MS, OFFSET, civil_day, offset_ms, week_day, year_day
 
 _MONTHS = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
 ]
 _WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _ZONE_NAMES = {

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -146,11 +146,14 @@ class _ParquetRecords:
 
 
 def _number(values: Any) -> Any:
+    """Times as milliseconds, whole numbers as long, decimals as double; other values as they are."""
     kind = values.type
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return pc.cast(
-            pc.floor_temporal(pc.cast(values, pa.timestamp(_unit(kind))), unit="millisecond"), pa.timestamp("ms")
-        ).cast(pa.int64())
+    if pa.types.is_date(kind):
+        return pc.cast(pc.cast(values, pa.timestamp("ms")), pa.int64())
+    if pa.types.is_timestamp(kind):
+        # A zone says only how to print it; what is finer than milliseconds is cut towards the past.
+        plain = pc.cast(pc.cast(values, pa.int64()), pa.timestamp(kind.unit))
+        return pc.cast(pc.cast(pc.floor_temporal(plain, unit="millisecond"), pa.timestamp("ms")), pa.int64())
     if pa.types.is_time(kind):
         return values.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()).cast(pa.int64())
     if pa.types.is_integer(kind):
@@ -158,10 +161,6 @@ def _number(values: Any) -> Any:
     if pa.types.is_decimal(kind) or pa.types.is_float16(kind):
         return pc.cast(values, pa.float64())
     return values
-
-
-def _unit(kind: Any) -> str:
-    return cast("str", kind.unit) if pa.types.is_timestamp(kind) else "ms"
 
 
 def _is_flat(kind: Any) -> bool:
@@ -179,5 +178,5 @@ def _plain(value: Any) -> Any:
     """Values inside lists and structs that JSON has no word for."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    column = _number(pa.array([value]))
-    return column[0].as_py() if not isinstance(column[0].as_py(), type(value)) else str(value)
+    number = _number(pa.array([value]))[0].as_py()
+    return str(value) if isinstance(number, type(value)) else number

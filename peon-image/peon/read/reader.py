@@ -17,7 +17,7 @@ from peon.read.entity import InputEntity
 from peon.read.fields import FieldSelection
 from peon.read.java_text import java_text
 from peon.read.json_lines import JsonLines
-from peon.read.lines import line_chunks
+from peon.read.lines import CHUNK_BYTES, line_chunks
 from peon.read.parquet import parquet_batches
 from peon.read.records import RecordBatch, UnreadableRecord
 from peon.read.source import entities
@@ -41,16 +41,18 @@ def read_batches(
     meters: RowMeters,
     allowed_protocols: Collection[str],
     scratch_dir: Path,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[InputBatch]:
     """
     All records of the source that can be read and have a good time, in order.
 
     The others are given to `handler`, with Druid's messages; bytes read are counted in `meters`. Files that a format
-    cannot read front to back are fetched to `scratch_dir` and removed again. Raises TaskFailure for input that is
-    missing its end, damaged or out of reach, and what `handler` raises.
+    cannot read front to back are fetched to `scratch_dir` and removed again. Text is parsed `chunk_bytes` at a time.
+
+    Raises TaskFailure for input that is missing its end, damaged or out of reach, and what `handler` raises.
     """
     selection = dataclasses.replace(fields, exclusions=fields.exclusions | {timestamp_spec.column, TIME_FIELD})
-    read = _record_reader(format, selection, timestamp_spec.column, meters, scratch_dir)
+    read = _record_reader(format, selection, timestamp_spec.column, meters, scratch_dir, chunk_bytes)
     times = TimestampParser(timestamp_spec)
     for entity in entities(source, allowed_protocols):
         yield from _good_records(entity, read(entity), times, handler)
@@ -62,6 +64,7 @@ def _record_reader(
     time_column: str,
     meters: RowMeters,
     scratch_dir: Path,
+    chunk_bytes: int,
 ) -> RecordReader:
     match format:
         case JsonFormat():
@@ -69,7 +72,7 @@ def _record_reader(
 
             def read_json(entity: InputEntity) -> Iterator[RecordBatch]:
                 with entity.open() as stream:
-                    yield from map(parser.parse, line_chunks(stream, meters))
+                    yield from map(parser.parse, line_chunks(stream, meters, chunk_bytes))
 
             return read_json
         case CsvFormat() | TsvFormat():
@@ -77,7 +80,9 @@ def _record_reader(
             def read_delimited(entity: InputEntity) -> Iterator[RecordBatch]:
                 with entity.open() as stream:
                     yield from delimited_batches(
-                        line_chunks(stream, meters), DelimitedLines(format, fields, time_column), entity.name
+                        line_chunks(stream, meters, chunk_bytes),
+                        DelimitedLines(format, fields, time_column),
+                        entity.name,
                     )
 
             return read_delimited

@@ -44,7 +44,7 @@ def token_column(tokens: pa.StringArray) -> RawColumn:
 
 
 def flat_only(tokens: pa.StringArray) -> pa.StringArray:
-    """The tokens with objects, and arrays that hold objects or arrays, made null. Druid: JSONFlattenerMaker.isFlatList"""
+    """The tokens without objects and without arrays that hold any nesting. Druid: JSONFlattenerMaker.isFlatList"""
     nested = pc.fill_null(pc.match_substring_regex(tokens, r"^(?:\{|\[.*[\[{])"), fill_value=False)
     if not pc.any(nested).as_py():
         return tokens
