@@ -61,7 +61,9 @@ class PeonClient:
         request = self._client.build_request("GET", url, headers={"X-Druid-Task-Id": quote(task_id, safe="")})
         try:
             response = await self._client.send(request, stream=True)
-        except httpx.HTTPError:
+        # AttributeError: a peon that ends while it is being connected to. uvloop has no socket for the lost connection
+        # then, and anyio asks that None for its peer. May go when anyio checks.
+        except (httpx.HTTPError, AttributeError):
             yield None
             return
         try:
