@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 
 import asyncpg
-import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,7 +13,7 @@ from starlette.responses import Response
 
 from druid_core.errors import InvalidInput, NemetonError, Unavailable
 from druid_core.storage.task_logs import TaskLogs
-from overlord import metrics, node
+from overlord import events, metrics, node
 from overlord.action import routes as action_routes
 from overlord.auth import routes as auth_routes
 from overlord.db.hints import Hints
@@ -50,7 +49,7 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
             stack.callback(pool.terminate)
             ran = await migrate(pool)
             if ran:
-                structlog.get_logger().info("the database was migrated", files=ran)
+                events.info("the database was migrated", files=ran)
             hints = Hints(settings.database_url)
             replica = Replica(settings, pool, hints, await load_secret(pool), clock_ms)
             queue = TaskQueue(replica)
@@ -60,7 +59,7 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
             app.state.peons = PeonClient(settings.peon_timeout_ms)
             app.state.task_logs = TaskLogs.from_url(settings.task_logs) if settings.task_logs else None
             app.state.stopping = asyncio.Event()
-            stack.push_async_callback(app.state.peons.close)
+            stack.callback(app.state.peons.close)
             await hints.start()
             stack.push_async_callback(hints.stop)
             await queue.start()
@@ -89,7 +88,8 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
     ):
         app.include_router(router)
     app.add_api_route("/docs", _docs, include_in_schema=False)
-    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes)
+    doors = {("POST", "/druid/indexer/v1/task"): task_routes.submit_task}
+    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, doors=doors)
     app.add_exception_handler(NemetonError, _problem)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(asyncpg.PostgresError, _database_refused)
@@ -126,5 +126,5 @@ async def _database_refused(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    structlog.get_logger().error("a call failed", method=request.method, path=request.url.path, exc_info=error)
+    events.error("a call failed", error, method=request.method, path=request.url.path)
     return error_answer(NemetonError(f"{type(error).__name__}: {error}"))

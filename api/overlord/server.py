@@ -7,10 +7,10 @@ import socket
 import sys
 from collections.abc import Generator
 
-import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from overlord import events
 from overlord.app import create_app
 from overlord.settings import OverlordSettings
 
@@ -38,7 +38,7 @@ class _Server(uvicorn.Server):
 
 def run(settings: OverlordSettings) -> None:
     """Serve until SIGTERM or SIGINT; exits with 1 when the start fails."""
-    _configure_log()
+    events.configure()
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -47,6 +47,7 @@ def run(settings: OverlordSettings) -> None:
         loop="uvloop",
         http="httptools",
         ws="none",
+        log_config=None,
         lifespan="on",
         access_log=settings.access_log,
         log_level="info" if settings.access_log else "warning",
@@ -61,22 +62,6 @@ def run(settings: OverlordSettings) -> None:
         server.run()
     if not server.started:
         sys.exit(1)
-
-
-def _configure_log() -> None:
-    """One line an event, for the person on call; colours only where a person looks."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # a plain traceback: the other kind prints local variables, and with them secrets
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 def main() -> None:

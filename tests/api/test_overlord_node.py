@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ async def test_bad_gzip_is_refused_in_words(overlord: AsyncClient, body: bytes, 
 async def test_a_body_beyond_the_limit_is_refused_however_it_is_sent(overlord: AsyncClient) -> None:
     large = orjson.dumps(noop("large", context={"filler": "x" * (1 << 20)}))
 
-    async def chunks() -> Any:
+    async def chunks() -> AsyncGenerator[bytes]:
         for start in range(0, len(large), 65536):
             yield large[start : start + 65536]
 

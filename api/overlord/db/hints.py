@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Callable, Generator
 
 import asyncpg
-import structlog
 
+from overlord import events
 from overlord.db.pool import CONNECT_TIMEOUT_SECONDS, DATABASE_AWAY, Connection
 
 CHANNEL = "nemeton"
@@ -72,7 +72,6 @@ class Hints:
             self.wake(topic)
 
     async def _listen(self) -> None:
-        log = structlog.get_logger()
         while True:
             try:
                 connection = await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT_SECONDS)
@@ -86,7 +85,7 @@ class Hints:
                 finally:
                     connection.terminate()
             except DATABASE_AWAY as error:
-                log.warning("hints: the database is away, waiters look at intervals", error=str(error))
+                events.warning("the database is away, nobody hears hints", error=str(error))
             await asyncio.sleep(1)
 
     def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:

@@ -29,6 +29,10 @@ DATABASE_AWAY = (
 """What asyncpg raises while Postgres is away. asyncpg.InterfaceError: a connection that broke under us."""
 
 
+async def _nothing_to_reset(connection: Connection) -> None:
+    """Nobody here changes a session: locks, settings and cursors live in transactions. Saves a round trip a use."""
+
+
 async def connect(url: str, *, min_size: int = 2, max_size: int = 16) -> Pool:
     """
     A pool on the database at `url`.
@@ -43,6 +47,7 @@ async def connect(url: str, *, min_size: int = 2, max_size: int = 16) -> Pool:
             timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=COMMAND_TIMEOUT_SECONDS,
             # JIT and parallel workers cost more than they give to statements of a millisecond
+            reset=_nothing_to_reset,
             server_settings={"application_name": "nemeton-overlord", "jit": "off"},
         )
     except DATABASE_AWAY as error:

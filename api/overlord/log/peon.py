@@ -1,13 +1,20 @@
 """The living peon, asked for what only it has: the log as it grows, live reports."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import asyncio
 from dataclasses import dataclass
 from urllib.parse import quote
 
-import httpx
+import urllib3
 
 from overlord.db.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class PeonAnswer:
+    """What a peon answered, whole."""
+
+    status: int
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +51,29 @@ async def whereabouts(tx: Connection, task_id: str) -> TaskEnds | None:
 
 
 class PeonClient:
-    """Calls to peons: short, and a failure only means that the peon has nothing to say."""
+    """
+    Calls to peons: short, and a failure only means that the peon has nothing to say.
+
+    urllib3 in threads: it is here anyway, and httpx would draw in a terminal toolkit at every start.
+    """
 
     def __init__(self, timeout_ms: int) -> None:
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_ms / 1000, connect=min(1.0, timeout_ms / 1000)), trust_env=False
+        seconds = timeout_ms / 1000
+        self._pool = urllib3.PoolManager(
+            num_pools=64, maxsize=4, retries=False, timeout=urllib3.Timeout(connect=min(1.0, seconds), read=seconds)
         )
 
-    async def close(self) -> None:
-        await self._client.aclose()
+    def close(self) -> None:
+        self._pool.clear()
 
-    @asynccontextmanager
-    async def get(self, url: str, task_id: str) -> AsyncGenerator[httpx.Response | None]:
-        """The answer of a peon, body unread; None when there is none."""
+    async def get(self, url: str, task_id: str) -> PeonAnswer | None:
+        """The answer of a peon; None when there is none."""
+        return await asyncio.to_thread(self._get, url, task_id)
+
+    def _get(self, url: str, task_id: str) -> PeonAnswer | None:
         # another peon may serve at this port by now: the header lets it refuse. Druid: ChatHandlerResource
-        request = self._client.build_request("GET", url, headers={"X-Druid-Task-Id": quote(task_id, safe="")})
         try:
-            response = await self._client.send(request, stream=True)
-        # AttributeError: a peon that ends while it is being connected to. uvloop has no socket for the lost connection
-        # then, and anyio asks that None for its peer. May go when anyio checks.
-        except (httpx.HTTPError, AttributeError):
-            yield None
-            return
-        try:
-            yield response
-        finally:
-            await response.aclose()
+            answer = self._pool.request("GET", url, headers={"X-Druid-Task-Id": quote(task_id, safe="")})
+        except urllib3.exceptions.HTTPError:
+            return None
+        return PeonAnswer(answer.status, answer.data)

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import httpx
-import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from druid_core.errors import NotFound, StorageError
 from druid_core.storage.task_logs import TaskLogName, TaskLogs
+from overlord import events
 from overlord.db.pool import connection
 from overlord.log.peon import PeonClient, TaskEnds, whereabouts
 from overlord.replica import Replica, replica_of
@@ -109,14 +108,9 @@ async def _live_log(request: Request, ends: TaskEnds, task_id: str, offset: int)
     if ends.chat_url is None:
         return None
     peons: PeonClient = request.app.state.peons
-    async with peons.get(f"{ends.chat_url}/log?offset={offset}", task_id) as answer:
-        if answer is None or answer.status_code != 200:
-            return None
-        try:
-            # its length was fixed when the peon answered, so the answer to a tail has exactly its bytes
-            return PlainResponse(await answer.aread(), 200, TEXT)
-        except httpx.HTTPError:
-            return None
+    answer = await peons.get(f"{ends.chat_url}/log?offset={offset}", task_id)
+    # its length was fixed when the peon answered, so the answer to a tail has exactly its bytes
+    return PlainResponse(answer.body, 200, TEXT) if answer is not None and answer.status == 200 else None
 
 
 async def _stored_log(request: Request, task_id: str, offset: int) -> Response | None:
@@ -128,7 +122,7 @@ async def _stored_log(request: Request, task_id: str, offset: int) -> Response |
     except NotFound:
         return None
     except StorageError as error:
-        structlog.get_logger().error("a log cannot be read", task_id=task_id, error=str(error))
+        events.error("a log cannot be read", task_id=task_id, reason=str(error))
         return empty_answer(500)
     start = min(offset, size) if offset >= 0 else max(0, size + offset)
     if size - start <= CHUNK_BYTES:
@@ -148,14 +142,9 @@ async def _live_reports(request: Request, ends: TaskEnds, task_id: str) -> Respo
     if ends.chat_url is None or not ends.active:
         return None
     peons: PeonClient = request.app.state.peons
-    async with peons.get(f"{ends.chat_url}/liveReports", task_id) as answer:
-        # 503 is the peon's own word that it has no reports to give; Druid passes it on with 200
-        if answer is None or answer.status_code not in (200, 503):
-            return None
-        try:
-            return raw_json_answer(await answer.aread())
-        except httpx.HTTPError:
-            return None
+    answer = await peons.get(f"{ends.chat_url}/liveReports", task_id)
+    # 503 is the peon's own word that it has no reports to give; Druid passes it on with 200
+    return raw_json_answer(answer.body) if answer is not None and answer.status in (200, 503) else None
 
 
 async def _stored_report(request: Request, task_id: str) -> Response | None:
@@ -167,7 +156,7 @@ async def _stored_report(request: Request, task_id: str) -> Response | None:
     except NotFound:
         return None
     except StorageError as error:
-        structlog.get_logger().error("a report cannot be read", task_id=task_id, error=str(error))
+        events.error("a report cannot be read", task_id=task_id, reason=str(error))
         return empty_answer(500)
 
 

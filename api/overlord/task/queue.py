@@ -8,11 +8,10 @@ that replica dies the next pass of another goes on. A pass looks at rows alone, 
 import asyncio
 import contextlib
 
-import structlog
-
 from druid_core.errors import Unavailable
+from overlord import events
 from overlord.db import hints
-from overlord.db.pool import transaction
+from overlord.db.pool import connection, transaction
 from overlord.replica import Replica
 from overlord.task.assign import assign_pending
 from overlord.task.release import adopt_strays, release_ready
@@ -26,6 +25,24 @@ PASS_PAUSE_SECONDS = 0.02
 
 STRAYS_EVERY_MS = 10_000
 """How often rows that others inserted are looked for: it reads all active tasks, and is rarely needed."""
+
+
+_LOOK = """
+SELECT EXISTS (SELECT 1 FROM nemeton_attempts WHERE state = 'WAITING') AS waiting,
+       EXISTS (SELECT 1 FROM nemeton_attempts WHERE state = 'PENDING')
+           AND EXISTS (
+               SELECT 1 FROM nemeton_runners AS runner
+               WHERE enabled AND NOT disabled_here AND last_seen_ms >= $1 AND capacity > (
+                   SELECT count(*) FROM nemeton_attempts AS attempt
+                   WHERE attempt.runner_id = runner.runner_id AND state IN ('ASSIGNED', 'STARTING', 'RUNNING')
+               )
+           ) AS assignable,
+       EXISTS (
+           SELECT 1 FROM nemeton_runners JOIN nemeton_attempts USING (runner_id)
+           WHERE last_seen_ms < $1 AND state IN ('ASSIGNED', 'STARTING', 'RUNNING')
+       ) AS silent
+"""
+"""What there is to do, in one cheap statement: most hints lead to nothing."""
 
 
 class TaskQueue:
@@ -48,7 +65,7 @@ class TaskQueue:
                 await self._task
 
     async def advance(self) -> bool:
-        """One pass; False when another replica is in one. Raises Unavailable while Postgres is away."""
+        """One pass; False when another replica is in one, and this one could not. Raises Unavailable."""
         replica = self._replica
         now_ms = replica.clock_ms()
         timeout_ms = replica.settings.runner_timeout_ms
@@ -56,21 +73,26 @@ class TaskQueue:
             # while nobody could look (a machine asleep, Postgres away) no runner could be heard either
             self._watching_since_ms = now_ms
         self._last_pass_ms = now_ms
+        strays_due = now_ms - self._strays_at_ms >= STRAYS_EVERY_MS
+        async with connection(replica.pool) as held:
+            look = await held.fetchrow(_LOOK, now_ms - timeout_ms)
+        assert look is not None
+        if not (strays_due or look["waiting"] or look["assignable"] or look["silent"]):
+            return True
         async with transaction(replica.pool) as tx:
             if not await tx.fetchval("SELECT pg_try_advisory_xact_lock($1)", _PASS_KEY):
                 return False
-            if now_ms - self._strays_at_ms >= STRAYS_EVERY_MS:
+            if strays_due:
                 await adopt_strays(replica)
                 self._strays_at_ms = now_ms
-            if await tx.fetchval("SELECT EXISTS (SELECT 1 FROM nemeton_attempts WHERE state = 'WAITING')"):
+            if look["waiting"] or strays_due:
                 await release_ready(replica)
             await assign_pending(tx, replica)
-            if now_ms - self._watching_since_ms >= timeout_ms:
+            if look["silent"] and now_ms - self._watching_since_ms >= timeout_ms:
                 await settle_silent(replica, now_ms)
         return True
 
     async def _run(self) -> None:
-        log = structlog.get_logger()
         interval = self._replica.settings.queue_interval_ms / 1000
         with self._replica.hints.waiting_for(hints.QUEUE) as hinted:
             while True:
@@ -78,10 +100,10 @@ class TaskQueue:
                 try:
                     await self.advance()
                 except Unavailable as error:
-                    log.warning("the queue stands still", error=str(error))
-                except Exception as error:
+                    events.warning("the queue stands still", error=str(error))
+                except Exception as error:  # noqa: BLE001
                     # the queue must outlive any one task and any one error
-                    log.error("the queue pass failed, it is tried again", error=str(error), exc_info=True)
+                    events.error("the queue pass failed, it is tried again", error)
                 await asyncio.sleep(PASS_PAUSE_SECONDS)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(interval):

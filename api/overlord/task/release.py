@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import asyncpg
 import orjson
-import structlog
 
 from druid_core.errors import NemetonError, Unavailable
 from druid_core.instant import parse_instant
@@ -16,6 +15,7 @@ from druid_core.interval import Interval
 from druid_core.lock import LockType
 from druid_core.status import TaskStatus
 from druid_core.task import load_task
+from overlord import events
 from overlord.db import hints
 from overlord.db.pool import Connection, connection, transaction
 from overlord.lock import lockbox
@@ -150,7 +150,7 @@ async def _release(replica: Replica, waiting: _Waiting) -> bool:
     except Unavailable:
         raise
     except NemetonError as error:
-        structlog.get_logger().warning("a task cannot be released", task_id=waiting.task_id, error=str(error))
+        events.warning("a task cannot be released", task_id=waiting.task_id, error=str(error))
         async with transaction(replica.pool) as tx:
             await store.finish(tx, TaskStatus.failure(waiting.task_id, str(error)))
     return True
