@@ -76,6 +76,7 @@ def test_lock_file_with_the_pid_of_a_stranger_stops_nobody(own_house: House) -> 
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(3600)  # as long as it is told to go on
 def test_accepted_tasks_end_once_whatever_is_killed_when(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     kills = request.config.getoption("--kills", default=None) or 3
     seed = time.time_ns() % 1_000_000
