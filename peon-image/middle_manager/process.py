@@ -123,6 +123,24 @@ def peon_command(task_dir: Path, attempt: int, task_id: str, overlord: str) -> l
     ]
 
 
+def compile_ahead(environment: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    """
+    Start to fill an empty bytecode folder, at low priority, so that the first task need not do it.
+
+    None where Python keeps bytecode by itself, or the folder was filled before.
+    """
+    folder = environment.get("PYTHONPYCACHEPREFIX")
+    if folder is None or Path(folder).exists():
+        return None
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", "import os; os.nice(10); import peon.run, peon.task.noop, peon.task.index"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=dict(environment),
+    )
+
+
 def exit_in_words(exit_code: int | None, log_file: Path, *, memory_ran_out: bool) -> str:
     """How a process ended, for the person who sent the task; with its last words where it failed by itself."""
     if exit_code is None:

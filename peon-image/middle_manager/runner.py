@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 import socket
+import subprocess
 import time
 from collections.abc import Coroutine
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from druid_core.storage.task_logs import TaskLogs
 from middle_manager.attempt import Attempt
 from middle_manager.disk import bytes_below
 from middle_manager.overlord_client import OverlordClient
-from middle_manager.process import Peon, boot_id, peon_command, peon_environment
+from middle_manager.process import Peon, boot_id, compile_ahead, peon_command, peon_environment
 from middle_manager.record import AttemptRecord, RecordShelf
 from middle_manager.settings import MiddleManagerSettings
 from middle_manager.slots import divide_slots, free_share
@@ -47,6 +48,8 @@ class MiddleManager:
         self._overlord = OverlordClient(settings.overlord)
         self._task_logs = TaskLogs.from_url(settings.task_logs) if settings.task_logs else None
         self._shelf = RecordShelf(settings.data / "attempts")
+        self._bytecode_dir = settings.data / "bytecode"
+        self._compiler: subprocess.Popen[bytes] | None = None
         self._disabled_mark = settings.data / "disabled"
         self._boot_id = boot_id()
         self._version = version("nemeton")
@@ -97,6 +100,7 @@ class MiddleManager:
     async def run(self) -> None:
         """Work until cancelled. Finds the attempts of an earlier MiddleManager first."""
         self._take_over()
+        self._compiler = compile_ahead(peon_environment({}, self._bytecode_dir))
         async with asyncio.TaskGroup() as loops:
             loops.create_task(self._follow_orders())
             loops.create_task(self._announce())
@@ -119,6 +123,9 @@ class MiddleManager:
         reports = self._reports(set(self._attempts))
         if reports:
             await self._say(self._overlord.report(reports))
+        if self._compiler is not None:
+            self._compiler.kill()
+            self._compiler.wait()
         await self._overlord.close()
 
     def _take_over(self) -> None:
@@ -244,7 +251,7 @@ class MiddleManager:
                 "WORK_DIR": str(record.task_dir / "work"),
                 "TASK_DIR_BYTES": str(slot_bytes) if slot_bytes is not None else None,
             },
-            settings.data / "bytecode",
+            self._bytecode_dir,
         )
         command = peon_command(record.task_dir, record.attempt, record.task_id, settings.overlord)
         return Peon.start(command, environment, record.log_file)

@@ -119,3 +119,16 @@ def test_a_folder_holds_what_its_files_hold(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/usr")
     assert 1_000_000 <= bytes_below(tmp_path) - before < 1_100_000
     assert bytes_below(tmp_path / "missing") == 0
+
+
+def test_bytecode_is_made_ahead_once_and_only_where_python_keeps_none(tmp_path: Path) -> None:
+    folder = tmp_path / "bytecode"
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    compiler = process.compile_ahead(environment)
+    assert compiler is not None
+    assert compiler.wait(60) == 0
+    assert list(folder.rglob("run.*.pyc"))
+    assert process.compile_ahead(environment) is None
+    environment.pop("PYTHONPYCACHEPREFIX")
+    assert process.compile_ahead(environment) is None
