@@ -1,0 +1,172 @@
+import base64
+import threading
+from collections.abc import Iterator
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from druid_core.errors import TaskFailure
+from druid_core.spec.input import HttpSource, InlineSource, LocalSource
+from peon.read.http_stream import HttpStream
+from peon.read.source import entities
+
+DATA = b"".join(b"line %d\n" % i for i in range(30_000))
+
+
+def _paths(source: LocalSource) -> list[str]:
+    return [entity.path for entity in entities(source, ())]
+
+
+def _files(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+
+
+def test_files_below_the_folder_are_found_by_name_in_a_fixed_order(tmp_path: Path) -> None:
+    _files(tmp_path, "b.json", "a.json", "sub/deeper/c.json", ".hidden/d.json", "e.txt", "xa.JSON")
+    source = LocalSource(base_dir=str(tmp_path), filter="*.json")
+    assert _paths(source) == [
+        str(tmp_path / name) for name in (".hidden/d.json", "a.json", "b.json", "sub/deeper/c.json")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wildcard", "found"),
+    [("?.json", ["a.json"]), ("*", ["[a].json", "a.json"]), ("[a].json", ["[a].json"]), ("*.xml", [])],
+)
+def test_only_star_and_question_mark_are_wild(wildcard: str, found: list[str], tmp_path: Path) -> None:
+    _files(tmp_path, "a.json", "[a].json")
+    names = [Path(path).name for path in _paths(LocalSource(base_dir=str(tmp_path), filter=wildcard))]
+    assert sorted(names) == sorted(found)
+
+
+def test_what_does_not_exist_or_is_empty_is_no_input(tmp_path: Path) -> None:
+    (tmp_path / "empty.json").touch()
+    gone = str(tmp_path / "gone")
+    assert _paths(LocalSource(base_dir=gone, filter="*", files=[gone, str(tmp_path / "empty.json")])) == []
+
+
+def test_a_listed_file_is_read_once_and_last(tmp_path: Path) -> None:
+    _files(tmp_path, "a.json", "b.json")
+    source = LocalSource(base_dir=str(tmp_path), filter="*", files=[str(tmp_path / "a.json")])
+    assert _paths(source) == [str(tmp_path / "b.json"), str(tmp_path / "a.json")]
+
+
+def test_a_file_that_cannot_be_opened_ends_the_task_and_is_named(tmp_path: Path) -> None:
+    [entity] = entities(LocalSource(files=[str(tmp_path)]), ())
+    with pytest.raises(TaskFailure, match=str(tmp_path)):
+        entity.open()
+
+
+def test_messages_call_a_file_by_its_uri_and_inline_data_by_nothing(tmp_path: Path) -> None:
+    _files(tmp_path, "a b.json")
+    [file] = entities(LocalSource(files=[str(tmp_path / "a b.json")]), ())
+    [inline] = entities(InlineSource(data="x"), ())
+    assert (file.uri, inline.uri) == (f"file:{tmp_path}/a%20b.json", None)
+    assert inline.open().read() == b"x"
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Breaks the connection as often as `breaks` says, each time after some more bytes."""
+
+    breaks: ClassVar[int] = 0
+    ranges: ClassVar[bool] = True
+    requests: ClassVar[list[Message]] = []
+    failures: ClassVar[list[int]] = []
+
+    def do_GET(self) -> None:
+        cls = type(self)
+        cls.requests.append(self.headers)
+        if cls.failures or self.path != "/data.json":
+            self.send_error(cls.failures.pop() if cls.failures else 404)
+            return
+        asked = self.headers.get("Range")
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and cls.ranges else 0
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(DATA) - start))
+        self.send_header("ETag", '"1"')
+        self.end_headers()
+        if cls.breaks:
+            cls.breaks -= 1
+            self.wfile.write(DATA[start : start + 70_000])
+            self.close_connection = True
+            return
+        self.wfile.write(DATA[start:])
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def http() -> Iterator[str]:
+    _Server.breaks, _Server.ranges, _Server.failures = 0, True, []
+    _Server.requests = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Server)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _read(uri: str, pauses: list[float] | None = None) -> bytes:
+    with HttpStream(uri, {}, None, sleep=[].append if pauses is None else pauses.append) as stream:
+        return stream.readall()
+
+
+def test_a_uri_is_read_with_its_headers_and_credentials(http: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_OF_TEST", "pass")
+    source = HttpSource.model_construct(
+        uris=[f"{http}/data.json"],
+        http_authentication_username="me",
+        http_authentication_password={"type": "environment", "variable": "SECRET_OF_TEST"},
+        request_headers={"X-Extra": "1"},
+        system_fields=[],
+    )
+    [entity] = entities(source, ["http"])
+    with entity.open() as stream:
+        assert stream.read() == DATA
+    assert _Server.requests[0]["Authorization"] == "Basic " + base64.b64encode(b"me:pass").decode()
+    assert _Server.requests[0]["X-Extra"] == "1"
+
+
+def test_a_protocol_that_is_not_allowed_ends_the_task(http: str) -> None:
+    with pytest.raises(TaskFailure, match="https"):
+        list(entities(HttpSource(uris=[f"{http}/data.json"]), ["https"]))
+
+
+def test_another_answer_than_200_ends_the_task_with_uri_and_status(http: str) -> None:
+    with pytest.raises(TaskFailure, match=rf"{http}/none.json\]: it answered 404"):
+        _read(f"{http}/none.json")
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_broken_connections_are_resumed_where_they_broke(ranges: bool, http: str) -> None:
+    _Server.breaks, _Server.ranges = 2, ranges
+    assert _read(f"{http}/data.json") == DATA
+    assert len(_Server.requests) == 3
+    assert "Range" in _Server.requests[1]
+
+
+def test_a_busy_server_is_asked_again_after_growing_pauses(http: str) -> None:
+    _Server.failures = [503, 429]
+    pauses: list[float] = []
+    assert _read(f"{http}/data.json", pauses) == DATA
+    assert pauses == [0.5, 1.0]
+
+
+def test_patience_ends(http: str) -> None:
+    _Server.failures = [503] * 10
+    with pytest.raises(TaskFailure, match="503"):
+        _read(f"{http}/data.json")
+    assert len(_Server.requests) == 5
+
+
+def test_nobody_at_the_other_end_ends_the_task() -> None:
+    with pytest.raises(TaskFailure, match=r"after 5 attempts"):
+        _read("http://127.0.0.1:9/x")
