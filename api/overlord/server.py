@@ -10,6 +10,7 @@ from collections.abc import Generator
 import uvicorn
 from fastapi import FastAPI
 
+from druid_core.errors import InvalidInput
 from overlord import events
 from overlord.app import create_app
 from overlord.settings import OverlordSettings
@@ -66,7 +67,11 @@ def run(settings: OverlordSettings) -> None:
 
 def main() -> None:
     """`python -m overlord.server`: settings from the environment alone."""
-    run(OverlordSettings.from_environment())
+    try:
+        settings = OverlordSettings.from_environment()
+    except InvalidInput as error:
+        sys.exit(str(error))
+    run(settings)
 
 
 if __name__ == "__main__":

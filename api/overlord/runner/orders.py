@@ -118,8 +118,9 @@ async def orders(
     rows = await tx.fetch(
         """
         SELECT attempt.task_id, attempt.attempt, attempt.state, attempt.stop, attempt.told_ms, attempt.data_source,
-               attempt.group_id, task.type, COALESCE(task.active, FALSE) AS active,
-               CASE WHEN attempt.state = 'ASSIGNED' THEN task.payload END AS payload
+               attempt.group_id, COALESCE(task.type, '') AS type, COALESCE(task.active, FALSE) AS active,
+               CASE WHEN attempt.state = 'ASSIGNED'
+                   THEN (convert_from(task.payload, 'UTF8')::json -> 'context')::text END AS context
         FROM nemeton_attempts AS attempt LEFT JOIN druid_tasks AS task ON task.id = attempt.task_id
         WHERE (attempt.runner_id = $1 AND attempt.state IN ('ASSIGNED', 'STARTING', 'RUNNING'))
            OR (attempt.task_id, attempt.attempt) IN (SELECT * FROM unnest($2::text[], $3::int[]))
@@ -173,13 +174,12 @@ def _is_missed(row: Any, now_ms: int) -> bool:
 
 
 def _assignment(row: Any, token: str) -> Assignment:
-    payload = orjson.loads(row["payload"])
     return Assignment(
         task_id=row["task_id"],
         attempt=row["attempt"],
-        type=row["type"] or payload["type"],
+        type=row["type"],
         data_source=row["data_source"],
         group_id=row["group_id"],
         token=token,
-        context=payload.get("context") or {},
+        context=orjson.loads(row["context"] or b"{}") or {},
     )

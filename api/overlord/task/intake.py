@@ -18,7 +18,7 @@ from druid_core.task import Task
 from overlord.db import hints
 from overlord.db.pool import DATABASE_AWAY, Connection, transaction
 from overlord.replica import Replica
-from overlord.task.need import need_of
+from overlord.task.need import LockNeed, need_of
 
 BATCH_TASKS = 256
 """Tasks a statement at most: beyond it the commit is no longer what costs."""
@@ -57,6 +57,7 @@ class Submission:
 
     task: Task
     payload: bytes
+    need: LockNeed | None
     done: asyncio.Future[None]
 
 
@@ -84,7 +85,7 @@ class Intake:
                 "Reduce the size of the task payload or raise max_task_payload_bytes."
             )
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._gathered.append(Submission(task, payload, done))
+        self._gathered.append(Submission(task, payload, need_of(task), done))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush(), name="intake")
         await done
@@ -99,6 +100,9 @@ class Intake:
                     _fail(batch, error)
                 except asyncpg.PostgresError as error:
                     await self._store_one_by_one(batch, error)
+                finally:
+                    # whatever went wrong, nobody waits for an answer for ever
+                    _fail(batch, NemetonError("The task could not be stored: its batch was given up"))
         finally:
             self._flushing = None
 
@@ -165,7 +169,7 @@ class Intake:
     async def _insert(self, tx: Connection, batch: list[Submission]) -> set[str]:
         """The ids that were stored; those missing were there before."""
         now_ms = self._replica.clock_ms()
-        needs = [need_of(submission.task) for submission in batch]
+        needs = [submission.need for submission in batch]
         rows = await tx.fetch(
             _INSERT,
             [submission.task.id for submission in batch],

@@ -86,6 +86,12 @@ async def adopt_strays(replica: Replica) -> int:
                 continue
             need = need_of(task)
             await tx.execute(
+                "UPDATE druid_tasks SET type = $2, group_id = $3 WHERE id = $1 AND (type IS NULL OR group_id IS NULL)",
+                task.id,
+                task.type,
+                task.group_id,
+            )
+            await tx.execute(
                 """
                 INSERT INTO nemeton_attempts (task_id, attempt, data_source, group_id, priority, state, lock_type,
                                               lock_intervals, submitted_ms, released_ms)
