@@ -83,6 +83,8 @@ class EmbeddedPostgres:
         if self.run_as is not None:
             os.chown(self.socket_folder, self.run_as.uid, self.run_as.gid)
         if self.folder.postgres.exists():
+            # A copy or a restored backup may have come with wider permissions; PostgreSQL refuses those.
+            self.folder.postgres.chmod(0o700)
             return False
         unfinished = self.folder.path / "postgres.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
