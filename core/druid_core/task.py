@@ -14,6 +14,7 @@ from druid_core.errors import InvalidInput, InvalidTask
 from druid_core.instant import parse_instant
 from druid_core.interval import Interval
 from druid_core.java_order import copied_capacity, grown_capacity, hash_order
+from druid_core.redaction import without_secrets
 from druid_core.spec.ingestion import IndexIngestionSpec, IngestionMode, IngestionSpec, ParallelIndexIngestionSpec
 from druid_core.spec.input import ALLOWED_HTTP_HEADERS, TRUSTED
 from druid_core.spec.jackson import (
@@ -24,12 +25,11 @@ from druid_core.spec.jackson import (
     SpecModel,
     Text,
     Texts,
-    TypeIds,
     UnreadableValue,
     read_int,
     refuse,
-    without_secrets,
 )
+from druid_core.spec.type_ids import TypeIds
 from druid_core.task_id import check_name, check_storable, new_noop_id, new_task_id
 
 _COMMON = "org.apache.druid.indexing.common.task"

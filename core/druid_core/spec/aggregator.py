@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from druid_core.errors import InvalidTask
-from druid_core.spec.jackson import Bool, SpecModel, Text, TypeIds, not_here_yet
+from druid_core.spec.jackson import Bool, SpecModel, Text, not_here_yet
+from druid_core.spec.type_ids import TypeIds
 
 _PACKAGE = "org.apache.druid.query.aggregation"
 

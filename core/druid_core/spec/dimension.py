@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field
 
 from druid_core.errors import InvalidTask
 from druid_core.java_order import set_order
-from druid_core.spec.jackson import Bool, Map, SpecModel, Text, Texts, TypeIds, a_list, not_here_yet
+from druid_core.spec.jackson import Bool, Map, SpecModel, Text, Texts, a_list, not_here_yet
+from druid_core.spec.type_ids import TypeIds
 
 _IMPL = "org.apache.druid.data.input.impl"
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, cast
 from pydantic import Field
 
 from druid_core.spec.input import InputFormat, InputSource
-from druid_core.spec.jackson import Bool, SpecModel, TypeIds, refuse
+from druid_core.spec.jackson import Bool, SpecModel, refuse
 from druid_core.spec.schema import DataSchema
 from druid_core.spec.tuning import (
     DynamicPartitionsSpec,
@@ -14,6 +14,7 @@ from druid_core.spec.tuning import (
     IndexTuningConfig,
     ParallelIndexTuningConfig,
 )
+from druid_core.spec.type_ids import TypeIds
 
 _TASK = "org.apache.druid.indexing.common.task"
 _PARALLEL = f"{_TASK}.batch.parallel"

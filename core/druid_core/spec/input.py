@@ -13,10 +13,10 @@ from druid_core.spec.jackson import (
     SpecModel,
     Text,
     Texts,
-    TypeIds,
     not_here_yet,
     read_text,
 )
+from druid_core.spec.type_ids import TypeIds
 
 _IMPL = "org.apache.druid.data.input.impl"
 

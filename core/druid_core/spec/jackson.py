@@ -6,7 +6,7 @@ Every model of a spec is a SpecModel. A refusal leaves pydantic as InvalidTask a
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, ClassVar, NoReturn, Self, cast
 
 from pydantic import BeforeValidator, model_validator
@@ -146,7 +146,7 @@ def not_an_object(java_class: str, raw: object) -> str:
     shown = f"'{value}'" if isinstance(raw, str) else value
     return (
         f"Cannot construct instance of `{java_class}` (although at least one Creator exists): no {kind}-argument "
-        f"constructor/factory method to deserialize from {_WHAT[_token(raw)]} value ({shown})"
+        f"constructor/factory method to deserialize from {_WHAT[token_of(raw)]} value ({shown})"
     )
 
 
@@ -162,7 +162,8 @@ _WHAT = {
 }
 
 
-def _token(raw: object) -> str:
+def token_of(raw: object) -> str:
+    """The name of Jackson's token for a JSON value."""
     match raw:
         case dict():
             return "START_OBJECT"
@@ -180,8 +181,8 @@ def _token(raw: object) -> str:
             return "VALUE_NUMBER_INT"
 
 
-def _wrong_token(java_type: str, raw: object) -> InvalidTask:
-    token = _token(raw)
+def _wrongtoken_of(java_type: str, raw: object) -> InvalidTask:
+    token = token_of(raw)
     return InvalidTask(
         f"Cannot deserialize value of type `{java_type}` from {_WHAT[token]} value (token `JsonToken.{token}`)"
     )
@@ -195,7 +196,7 @@ def read_text(raw: Any) -> Any:
         return "true" if raw else "false"
     if isinstance(raw, int | float):
         return str(raw)
-    raise _wrong_token("java.lang.String", raw)
+    raise _wrongtoken_of("java.lang.String", raw)
 
 
 def _whole_number(java_type: str, bounds: tuple[int, int]) -> Callable[[Any], Any]:
@@ -204,7 +205,7 @@ def _whole_number(java_type: str, bounds: tuple[int, int]) -> Callable[[Any], An
 
     def read(raw: Any) -> Any:
         if isinstance(raw, bool | dict | list):
-            raise _wrong_token(java_type, cast("object", raw))
+            raise _wrongtoken_of(java_type, cast("object", raw))
         if isinstance(raw, str):
             if _WHOLE.fullmatch(raw.strip()) is None:
                 raise InvalidTask(
@@ -220,7 +221,7 @@ def _whole_number(java_type: str, bounds: tuple[int, int]) -> Callable[[Any], An
             return value
         if isinstance(raw, float):
             if not math.isfinite(raw):
-                raise _wrong_token(java_type, raw)
+                raise _wrongtoken_of(java_type, raw)
             raw = int(raw)
         if isinstance(raw, int) and not least <= raw <= most:
             raise InvalidTask(f"Numeric value ({raw}) out of range of {short} ({least} - {most})")
@@ -244,21 +245,21 @@ def read_bool(raw: Any) -> Any:
         )
     if isinstance(raw, int):
         return raw != 0
-    raise _wrong_token("boolean", raw)
+    raise _wrongtoken_of("boolean", raw)
 
 
 def read_texts(raw: Any) -> Any:
     """A list of strings; a lone string is none."""
     if isinstance(raw, list | tuple):
         return [read_text(item) for item in cast("list[Any]", raw)]
-    raise _wrong_token("java.util.ArrayList<java.lang.String>", raw)
+    raise _wrongtoken_of("java.util.ArrayList<java.lang.String>", raw)
 
 
 def read_map(raw: Any) -> Any:
     """An object of any content, as it is."""
     if isinstance(raw, dict):
         return cast("dict[str, Any]", raw)
-    raise _wrong_token("java.util.LinkedHashMap<java.lang.String,java.lang.Object>", raw)
+    raise _wrongtoken_of("java.util.LinkedHashMap<java.lang.String,java.lang.Object>", raw)
 
 
 def a_list(java_type: str) -> BeforeValidator:
@@ -267,7 +268,7 @@ def a_list(java_type: str) -> BeforeValidator:
     def read(raw: Any) -> Any:
         if isinstance(raw, list | tuple):
             return cast("list[Any]", raw)
-        raise _wrong_token(java_type, raw)
+        raise _wrongtoken_of(java_type, raw)
 
     return BeforeValidator(read)
 
@@ -285,123 +286,9 @@ Bool = Annotated[bool, BeforeValidator(read_bool)]
 Map = Annotated[dict[str, Any], BeforeValidator(read_map)]
 
 
-class TypeIds:
-    """
-    The `type` of a polymorphic object, to be read before a discriminated union.
-
-    A type of `known` is refused as known to Druid and not here yet, any other that is not `supported` with Druid's list
-    of type ids (`shown`, by default all). `default` is the type where none is given; with `from_text` a string stands
-    for an object with that field.
-    """
-
-    def __init__(
-        self,
-        java_class: str,
-        supported: Iterable[str],
-        *,
-        noun: str,
-        known: Iterable[str] = (),
-        shown: Iterable[str] | None = None,
-        default: str | None = None,
-        from_text: str | None = None,
-        property_name: str | None = None,
-    ) -> None:
-        self._java_class, self._noun, self._default, self._from_text = java_class, noun, default, from_text
-        self._supported, self._known = frozenset(supported), frozenset(known)
-        self._shown = ", ".join(sorted(self._supported | self._known) if shown is None else shown)
-        self._where = f" (for POJO property '{property_name}')" if property_name else ""
-
-    @property
-    def validator(self) -> BeforeValidator:
-        """`read`, for pydantic."""
-        return BeforeValidator(self.read)
-
-    def read(self, raw: Any) -> Any:
-        """The object, its type known to be supported. Raises InvalidTask."""
-        if isinstance(raw, dict):
-            fields = cast("dict[str, Any]", raw)
-            kind = fields.get("type")
-            if isinstance(kind, dict | list):
-                raise self._missing()
-            if kind in self._supported:
-                return fields
-            if kind is not None:
-                raise self._unresolved(kind)
-            if self._default is None:
-                raise self._missing()
-            return {**fields, "type": self._default}
-        if isinstance(raw, SpecModel):
-            return raw
-        if self._from_text is not None and isinstance(raw, str):
-            return {"type": self._default, self._from_text: raw}
-        if isinstance(raw, list):
-            items = cast("list[Any]", raw)
-            raise InvalidTask(
-                f"Unexpected token ({_token(items[0]) if items else 'END_ARRAY'}), expected VALUE_STRING: need String, "
-                f"Number of Boolean value that contains type id (for subtype of {self._java_class})"
-            )
-        raise self._missing()
-
-    def _missing(self) -> InvalidTask:
-        return InvalidTask(
-            f"Could not resolve subtype of [simple type, class {self._java_class}]: "
-            f"missing type id property 'type'{self._where}"
-        )
-
-    def _unresolved(self, kind: object) -> InvalidTask:
-        if kind in self._known:
-            return InvalidTask(not_here_yet(f"{self._noun} type [{kind}]", self._supported))
-        return InvalidTask(
-            f"Please make sure to load all the necessary extensions and jars with type '{kind}' on 'druid/coordinator' "
-            f"service. Could not resolve type id '{kind}' as a subtype of `{self._java_class}` "
-            f"known type ids = [{self._shown}]{self._where}"
-        )
-
-
 def not_here_yet(what: str, supported: Iterable[str] = ()) -> str:
     """The sentence for what Druid has and this Overlord has not."""
     offered = ", ".join(sorted(supported))
     return f"{what} is known to Druid but not supported yet by this Overlord" + (
         f"; supported are: {offered}" if offered else ""
     )
-
-
-def without_secrets(value: Any) -> Any:
-    """JSON with the values of secret fields covered; what holds none is returned as it is, not copied."""
-    if isinstance(value, Mapping):
-        changed: dict[str, Any] = {}
-        fields = cast("dict[str, Any]", value)
-        for name, item in fields.items():
-            if name in _SECRET_FIELDS and isinstance(item, str):
-                changed[name] = _COVER
-            elif name == "requestHeaders" and isinstance(item, dict):
-                changed[name] = dict.fromkeys(cast("dict[str, Any]", item), _COVER)
-            elif isinstance(item, dict | list) and (clean := without_secrets(item)) is not item:
-                changed[name] = clean
-        return {**fields, **changed} if changed else fields
-    if isinstance(value, list):
-        items = cast("list[Any]", value)
-        cleaned = [without_secrets(item) if isinstance(item, dict | list) else item for item in items]
-        return cleaned if any(new is not old for new, old in zip(cleaned, items, strict=True)) else items
-    return value
-
-
-_COVER = "********"
-_SECRET_FIELDS = frozenset(
-    {
-        "password",
-        "httpAuthenticationPassword",
-        "accessKeyId",
-        "secretAccessKey",
-        "sessionToken",
-        "sharedAccessStorageToken",
-        "key",
-        "appRegistrationClientSecret",
-        "secret",
-        "token",
-        "sasl.jaas.config",
-        "ssl.key.password",
-        "ssl.keystore.password",
-        "ssl.truststore.password",
-    }
-)
