@@ -66,11 +66,12 @@ def test_killed_peon_is_told_with_its_signal(own_house: House) -> None:
     assert "signal 9" in status["errorMsg"]
 
 
-def test_lock_file_with_the_pid_of_a_stranger_stops_nobody(own_house: House) -> None:
+def test_strangers_pid_in_the_lock_file_and_wide_permissions_stop_nobody(own_house: House) -> None:
     own_house.kill()
     until(lambda: not own_house.processes(), "all are gone")
     lock = own_house.data / "postgres" / "postmaster.pid"
     lock.write_text(f"1\n{own_house.data / 'postgres'}\n")  # a living process that is none of ours
+    lock.parent.chmod(0o755)  # as after a copy
     own_house.start()
     assert own_house.answers()
 
