@@ -5,6 +5,7 @@ The life of a record, each step a file replaced whole:
 
     prepared   made before the process is; its folder's exclusive creation is what makes a second start impossible
     started    pid known; written before the process is let through its gate, so a record without pid never ran
+    (begun)    a mark that the peon makes itself as soon as it is through
     ended      gone, its log stored or given up; kept until the Overlord says that it knows
 """
 
@@ -64,6 +65,11 @@ class AttemptRecord(WireModel):
     @property
     def attempt_dir(self) -> Path:
         return self.task_dir / "attempt" / str(self.attempt)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its peon was let through its gate; one that was not has done nothing."""
+        return (self.attempt_dir / "begun").exists()
 
 
 class RecordShelf:

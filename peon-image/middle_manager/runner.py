@@ -17,7 +17,7 @@ from druid_core.storage.task_logs import TaskLogs
 from middle_manager.attempt import Attempt
 from middle_manager.disk import bytes_below
 from middle_manager.overlord_client import OverlordClient
-from middle_manager.process import Peon, boot_id, compile_ahead, peon_command, peon_environment
+from middle_manager.process import Peon, boot_id, compile_ahead, identity_of, peon_command, peon_environment
 from middle_manager.record import AttemptRecord, RecordShelf
 from middle_manager.settings import MiddleManagerSettings
 from middle_manager.slots import divide_slots, free_share
@@ -30,6 +30,8 @@ _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 5.0
 _PAUSE_SECONDS = 0.5
 """After orders that asked for nothing new, so that an Overlord that repeats itself is not asked without pause."""
+_GATE_SECONDS = 20.0
+"""More than an interpreter ever needs to start."""
 _LAST_WORDS_SECONDS = 10.0
 """At the end, for logs and reports to go out."""
 
@@ -99,7 +101,7 @@ class MiddleManager:
 
     async def run(self) -> None:
         """Work until cancelled. Finds the attempts of an earlier MiddleManager first."""
-        self._take_over()
+        await self._take_over()
         self._compiler = compile_ahead(peon_environment({}, self._bytecode_dir))
         async with asyncio.TaskGroup() as loops:
             loops.create_task(self._follow_orders())
@@ -128,17 +130,17 @@ class MiddleManager:
             self._compiler.wait()
         await self._overlord.close()
 
-    def _take_over(self) -> None:
+    async def _take_over(self) -> None:
         for record in self._shelf.read_all():
             peon, reason = None, None
             if record.end is None and record.boot_id != self._boot_id:
                 reason = "the machine was restarted"
-            elif record.end is None and record.process is None:
-                # It never passed its gate, and the Overlord never heard of it: it will be handed out again.
-                self._shelf.remove(record)
-                continue
-            elif record.end is None and record.process is not None:
-                peon = Peon.find(record.process)
+            elif record.end is None:
+                peon = await _find_past_gate(record)
+                if peon is None and not record.has_begun:
+                    # It has done nothing, and the Overlord never heard of it: it will be handed out again.
+                    self._shelf.remove(record)
+                    continue
                 reason = None if peon else "its process was gone when the MiddleManager came back"
             state = "still runs" if peon else "has ended" if record.end else "is gone"
             _log.info("Attempt %d of task [%s] %s", record.attempt, record.task_id, state)
@@ -355,6 +357,22 @@ class MiddleManager:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+async def _find_past_gate(record: AttemptRecord) -> Peon | None:
+    """
+    The peon of an earlier MiddleManager, if it is alive.
+
+    One that still starts will soon find at its gate either the word to begin or nobody; until then it is neither.
+    """
+    if record.process is None:
+        return None
+    deadline = time.monotonic() + _GATE_SECONDS
+    while not record.has_begun and time.monotonic() < deadline:  # noqa: ASYNC110 - the mark is another process's
+        if identity_of(record.process.pid) != record.process:
+            break
+        await asyncio.sleep(0.05)
+    return Peon.find(record.process)
 
 
 def _key(ref: AttemptRef) -> Key:

@@ -43,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = StopSignal()
     stop_on_signals(stop)
     write_log_to_stdout()
-    if settings.is_gated and not sys.stdin.readline():
-        _log.error("Whoever started this peon went away before the task could begin")
+    if settings.is_gated and not _pass_gate(settings.begun_file):
         return 1
     started_ms = _now_ms()
     try:
@@ -216,6 +215,21 @@ class _Life:
 
         assert self._settings.task_logs is not None
         TaskLogs.from_url(self._settings.task_logs).push(self._header.id, TaskLogName(name), data)
+
+
+def _pass_gate(begun_file: Path | None) -> bool:
+    """
+    Wait for the word to begin; whether it came.
+
+    The mark it leaves tells a peon that began from one whose starter went away first: that one may be started anew.
+    """
+    if not sys.stdin.readline():
+        _log.error("Whoever started this peon went away before the task could begin")
+        return False
+    if begun_file is not None:
+        begun_file.parent.mkdir(parents=True, exist_ok=True)
+        begun_file.touch()
+    return True
 
 
 def _read_task(settings: PeonSettings, overlord: OverlordClient | None) -> dict[str, Any]:

@@ -68,6 +68,11 @@ class PeonSettings:
     is_gated: bool
     """Wait for a line on standard input before anything is done; end at once when it closes first."""
 
+    @property
+    def begun_file(self) -> Path | None:
+        """Beside the status file: made when a gated peon is let in."""
+        return self.status_file.with_name("begun") if self.status_file is not None else None
+
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> PeonSettings:
     """Raises SystemExit with a usage message where the arguments make no sense."""

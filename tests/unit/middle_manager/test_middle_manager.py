@@ -127,6 +127,8 @@ def test_a_start_that_was_cut_short_is_made_anew(overlord: FakeOverlord, start_m
     peon.kill()
     # as if it had been killed between making the record and learning the pid
     (record,) = first.data.glob("attempts/*/attempt.json")
+    for begun in first.data.glob("tasks/*/attempt/1/begun"):
+        begun.unlink()
     text = record.read_bytes()
     begin = text.index(b'"process":')
     end = text.index(b"}", begin) + 1
@@ -135,6 +137,22 @@ def test_a_start_that_was_cut_short_is_made_anew(overlord: FakeOverlord, start_m
     second = start_middle_manager()
     assert overlord.wait_for(lambda: overlord.report_of(attempt, "RUNNING"))
     running_peon(second)
+
+
+def test_a_peon_that_was_never_let_in_is_made_anew(overlord: FakeOverlord, start_middle_manager: Start) -> None:
+    first = start_middle_manager()
+    attempt = overlord.assign(noop("n", LONG_MS))
+    peon = running_peon(first)
+    first.kill()
+    peon.kill()
+    # as if it had been killed between learning the pid and opening the gate: the peon found nobody and left
+    (begun,) = first.data.glob("tasks/*/attempt/1/begun")
+    begun.unlink()
+    overlord.reports.clear()
+    second = start_middle_manager()
+    assert overlord.wait_for(lambda: overlord.report_of(attempt, "RUNNING"))
+    running_peon(second)
+    assert not [report for report in overlord.reports if report["state"] == "ENDED"]
 
 
 def test_a_stop_order_ends_the_peon_and_keeps_its_log(overlord: FakeOverlord, start_middle_manager: Start) -> None:

@@ -181,9 +181,11 @@ def test_a_gated_peon_begins_with_a_line_and_ends_without_one(peons: Peons, tmp_
     left.communicate(timeout=10)  # closes its standard input
     assert left.returncode == 1
     assert not (tmp_path / "left.json").exists()
+    assert not (tmp_path / "begun").exists()
     let_in = peons.start(task, tmp_path / "let-in.json", "--gated")
     let_in.communicate("begin\n", timeout=10)
     assert read_json(tmp_path / "let-in.json")["status"] == "SUCCESS"
+    assert (tmp_path / "begun").exists()
 
 
 def test_a_noop_loads_nothing_that_costs_more_than_itself(bytecode: Path) -> None:
