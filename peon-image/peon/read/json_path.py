@@ -10,9 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-import jsonpath_ng.ext  # pyright: ignore[reportMissingTypeStubs]
-from jsonpath_ng.exceptions import JSONPathError  # pyright: ignore[reportMissingTypeStubs]
-
 from druid_core.errors import TaskFailure
 from druid_core.spec.input import FlattenSpec
 
@@ -92,6 +89,10 @@ def _by_steps(name: str, steps: Sequence[str | int]) -> FlattenedField:
 
 
 def _by_search(name: str, expr: str) -> FlattenedField:
+    # Few tasks have such a path, and the parser takes long to import.
+    import jsonpath_ng.ext  # pyright: ignore[reportMissingTypeStubs]
+    from jsonpath_ng.exceptions import JSONPathError  # pyright: ignore[reportMissingTypeStubs]
+
     try:
         path: Any = cast("Any", jsonpath_ng.ext).parse(expr)
     except JSONPathError as error:

@@ -64,22 +64,14 @@ def line_chunks(stream: BinaryIO, meters: RowMeters, chunk_bytes: int = CHUNK_BY
 
     Counts the bytes that it hands out. The last line needs no line end.
     """
-    rest, first_line = b"", 1
-    pieces: list[bytes] = []
-    while block := stream.read(chunk_bytes):
-        end = block.rfind(b"\n") + 1
-        if not end:
-            pieces.append(block)
-            continue
-        data = b"".join([rest, *pieces, block[:end]])
-        rest, pieces = block[end:], []
+    first_line = 1
+    while data := stream.read(chunk_bytes):
+        if not data.endswith(b"\n"):
+            data += stream.readline()
+        meters.processed_bytes(len(data))
         chunk = split_lines(data, first_line)
         first_line += len(chunk)
-        meters.processed_bytes(len(data))
         yield chunk
-    if data := b"".join([rest, *pieces]):
-        meters.processed_bytes(len(data))
-        yield split_lines(data, first_line)
 
 
 def split_lines(data: bytes, first_line: int = 1) -> LineChunk:

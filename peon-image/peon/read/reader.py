@@ -12,13 +12,10 @@ from druid_core.instant import format_instant
 from druid_core.spec.input import CsvFormat, InputFormat, InputSource, JsonFormat, ParquetFormat, TsvFormat
 from druid_core.spec.schema import TimestampSpec
 from peon.read.batch import InputBatch, RawColumn
-from peon.read.delimited import DelimitedLines, delimited_batches
 from peon.read.entity import InputEntity
 from peon.read.fields import FieldSelection
 from peon.read.java_text import java_text
-from peon.read.json_lines import JsonLines
 from peon.read.lines import CHUNK_BYTES, line_chunks
-from peon.read.parquet import parquet_batches
 from peon.read.records import RecordBatch, UnreadableRecord
 from peon.read.source import entities
 from peon.read.timestamp import ParsedTimes, TimestampParser
@@ -66,8 +63,11 @@ def _record_reader(
     scratch_dir: Path,
     chunk_bytes: int,
 ) -> RecordReader:
+    # Each format has large libraries of its own; a task waits only for those of its format.
     match format:
         case JsonFormat():
+            from peon.read.json_lines import JsonLines
+
             parser = JsonLines(format, fields, time_column)
 
             def read_json(entity: InputEntity) -> Iterator[RecordBatch]:
@@ -76,6 +76,7 @@ def _record_reader(
 
             return read_json
         case CsvFormat() | TsvFormat():
+            from peon.read.delimited import DelimitedLines, delimited_batches
 
             def read_delimited(entity: InputEntity) -> Iterator[RecordBatch]:
                 with entity.open() as stream:
@@ -87,6 +88,8 @@ def _record_reader(
 
             return read_delimited
         case ParquetFormat():
+            from peon.read.parquet import parquet_batches
+
             return lambda entity: parquet_batches(entity, format, fields, time_column, meters, scratch_dir)
         case _:
             assert_never(format)

@@ -12,7 +12,6 @@ from urllib.parse import quote, urlsplit
 from druid_core.errors import TaskFailure
 from druid_core.spec.input import HttpSource, InlineSource, InputSource, LocalSource
 from peon.read.entity import InputEntity
-from peon.read.http_stream import HttpStream
 
 _PATH_CHARACTERS = "/:@!$&'()*+,;=~-._"
 
@@ -95,6 +94,9 @@ def _http_entities(source: HttpSource, allowed_protocols: Collection[str]) -> It
 
 
 def _http_stream(uri: str, headers: dict[str, str], credentials: str | None) -> BinaryIO:
+    # Only tasks that read over the network wait for its libraries.
+    from peon.read.http_stream import HttpStream
+
     return io.BufferedReader(HttpStream(uri, headers, credentials), 1 << 20)
 
 
