@@ -34,7 +34,8 @@ class Entries:
     Row values in ascending order.
 
     texts: the dictionary: distinct texts in UTF-16 order, null first where a row is null or an empty list
-    lists: None where every row holds exactly one text; entry e is then text e
+    lists: None where every row holds exactly one text; entry e is then text e. Whether a row was null or an empty list
+           matters once another row turns out to hold several texts, which may be in another run
     """
 
     texts: pa.StringArray
@@ -42,6 +43,19 @@ class Entries:
 
     def __len__(self) -> int:
         return len(self.texts) if self.lists is None else len(self.lists.ranks)
+
+    @property
+    def multi_value(self) -> bool:
+        """Whether some entry holds two texts or more; empty lists alone do not make a column multi-valued."""
+        return self.lists is not None and int(np.diff(self.lists.offsets).max()) > 1
+
+    def single_texts(self) -> Codes:
+        """The one text of each entry, an empty list's being null; for columns that are not multi-valued."""
+        if self.lists is None:
+            return np.arange(len(self.texts), dtype=np.int32)
+        texts = np.zeros(len(self), np.int32)
+        texts[np.diff(self.lists.offsets) == 1] = self.lists.ids
+        return texts
 
     def ranks_of(self, codes: Codes) -> Codes:
         """The places of rows in the order of rows."""
@@ -53,7 +67,8 @@ class Entries:
         if self.lists is None:
             return StringValues(codes, self.texts, {})
         lengths = np.diff(self.lists.offsets)
-        firsts = np.where(lengths == 1, self.lists.ids[np.minimum(self.lists.offsets[:-1], len(self.lists.ids) - 1)], 0)
+        firsts = np.zeros(len(self), np.int64)
+        firsts[lengths == 1] = self.lists.ids[self.lists.offsets[:-1][lengths == 1]]
         texts = self.texts.take(pa.array(firsts))
         known = self.texts.to_pylist()
         lists = {
@@ -80,9 +95,6 @@ def unite(parts: Sequence[StringValues]) -> tuple[Codes, Entries]:
         for code, values in part.lists.items()
         if held[offset + code]
     }
-    if lists and max(map(len, lists.values())) < 2:
-        # Only empty lists: nothing makes the column multi-valued, and an empty list is a null (their text is null).
-        lists = {}
     if lists:
         return _unite_lists(codes, texts, held, lists)
     new_codes, dictionary = _dictionary(texts, held)

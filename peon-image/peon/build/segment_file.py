@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from druid_core.interval import Interval
-from peon.build.entries import Codes, Entries
+from peon.build.entries import Codes, Entries, Lists
 from peon.build.merge import Run, merge
 from peon.build.plan import BuildPlan, NumericDimension, StringDimension
 from peon.build.sorted_rows import RowSlice
@@ -62,7 +62,7 @@ def _column(
     if isinstance(dimension, NumericDimension):
         return dimension.column()
     known = cast("Entries", entries)
-    column = StringColumn(dimension.name, known.texts, known.lists is not None, dimension.bitmap_index)
+    column = StringColumn(dimension.name, known.texts, known.multi_value, dimension.bitmap_index)
     return None if column.null_only and not plan.store_empty else column
 
 
@@ -70,13 +70,14 @@ def _values(rows: RowSlice, index: int, entries: Entries | None) -> Values:
     values = rows.dimensions[index]
     if isinstance(values, Numbers):
         return StoredNumbers(values.values, values.nulls)
-    return StringIds(values) if entries is None or entries.lists is None else _lists(values, entries)
+    known = cast("Entries", entries)
+    if known.lists is None:
+        return StringIds(values)
+    return _lists(values, known.lists) if known.multi_value else StringIds(known.single_texts()[values])
 
 
-def _lists(codes: Codes, entries: Entries) -> StringLists:
+def _lists(codes: Codes, lists: Lists) -> StringLists:
     """Each row's text ids, end to end."""
-    lists = entries.lists
-    assert lists is not None
     begins: npt.NDArray[np.int64] = lists.offsets[codes]
     lengths = lists.offsets[codes + 1] - begins
     offsets = np.concatenate([[0], np.cumsum(lengths)])

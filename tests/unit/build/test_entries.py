@@ -45,10 +45,17 @@ def _decoded(codes: Any, entries: Entries) -> list[tuple[str | None, ...]]:
 @given(parts_of_rows)
 def test_united_rows_are_the_rows_that_came_in(parts: list[list[Any]]) -> None:
     codes, entries = unite([_values(rows) for rows in parts])
+    assert _decoded(codes, entries) == [_as_list(item) for rows in parts for item in rows]
+
+
+@given(parts_of_rows)
+def test_only_several_texts_in_a_row_make_a_column_multi_valued(parts: list[list[Any]]) -> None:
+    codes, entries = unite([_values(rows) for rows in parts])
     rows = [_as_list(item) for rows in parts for item in rows]
-    if all(len(items) < 2 for items in rows):
-        rows = [items or (None,) for items in rows]  # without a real list, an empty one is a null
-    assert _decoded(codes, entries) == rows
+    assert entries.multi_value == any(len(items) > 1 for items in rows)
+    if not entries.multi_value:
+        texts = entries.texts.to_pylist()
+        assert [texts[text] for text in entries.single_texts()[codes]] == [(items or (None,))[0] for items in rows]
 
 
 @given(parts_of_rows)
