@@ -368,7 +368,7 @@ async def _find_past_gate(record: AttemptRecord) -> Peon | None:
     if record.process is None:
         return None
     deadline = time.monotonic() + _GATE_SECONDS
-    while not record.has_begun and time.monotonic() < deadline:  # noqa: ASYNC110 - the mark is another process's
+    while not record.has_begun and time.monotonic() < deadline:
         if identity_of(record.process.pid) != record.process:
             break
         await asyncio.sleep(0.05)
