@@ -104,13 +104,15 @@ class HyperUniqueAggregator(SpecModel):
 
     def combining(self) -> "HyperUniqueAggregator":
         """What merges stored sketches of this column. Druid: getCombiningFactory"""
-        return self.model_copy(update={"field_name": self.name, "is_input_hyper_unique": False})
+        return self.model_copy(update={"field_name": self.name})
 
     def check(self) -> None:
         if not self.name:
             self.refuse("Must have a valid, non-null aggregator name")
         if not self.field_name:
             self.refuse("Must have a valid, non-null fieldName")
+        if self.is_input_hyper_unique:
+            raise InvalidTask(not_here_yet("isInputHyperUnique [true]"))
 
 
 _HERE = (

@@ -70,7 +70,9 @@ class IndexSpec(SpecModel):
     string_dictionary_encoding: Map | None = None
     metric_compression: MetricCompression | None = None
     long_encoding: LongEncoding | None = None
-    complex_metric_compression: Text | None = None
+    complex_metric_compression: (
+        Annotated[str, _choice(_STRATEGY, ("none", "uncompressed"), ("lz4", "zstd", "lzf"))] | None
+    ) = None
     json_compression: Text | None = None
     segment_loader: Map | None = None
     auto_column_format_spec: Map | None = None

@@ -5,8 +5,9 @@ from typing import Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
+from druid_core.errors import InvalidTask
 from druid_core.spec.input import InputFormat, InputSource
-from druid_core.spec.jackson import Bool, SpecModel, refuse
+from druid_core.spec.jackson import Bool, SpecModel, not_here_yet, refuse
 from druid_core.spec.schema import DataSchema
 from druid_core.spec.tuning import (
     DynamicPartitionsSpec,
@@ -101,6 +102,15 @@ class IngestionSpec(SpecModel):
         if self.tuning_config.force_guaranteed_rollup and io.append_to_existing:
             refuse(self.task_class, "Perfect rollup cannot be guaranteed when appending to existing dataSources")
 
+    def check_what_is_here(self) -> None:
+        """Refuse what Druid would take and no peon can do yet. Comes last, after Druid's own objections."""
+        tuning = self.tuning_config
+        partitions = tuning.given_or_default_partitions_spec
+        if not isinstance(partitions, DynamicPartitionsSpec):
+            raise InvalidTask(not_here_yet(f"partitionsSpec type [{partitions.type}]", ("dynamic",)))
+        if tuning.await_segment_availability_timeout_millis:
+            raise InvalidTask(not_here_yet("awaitSegmentAvailabilityTimeoutMillis other than 0"))
+
 
 class IndexIngestionSpec(IngestionSpec):
     """Of an `index` task. Druid: IndexTask.IndexIngestionSpec"""
@@ -120,6 +130,7 @@ class IndexIngestionSpec(IngestionSpec):
         spec = self.tuning_config.partitions_spec
         if spec is not None and not isinstance(spec, DynamicPartitionsSpec | HashedPartitionsSpec):
             refuse(self.task_class, f"partitionsSpec[{type(spec).java_class}] is not supported")
+        self.check_what_is_here()
 
 
 class ParallelIndexIngestionSpec(IngestionSpec):
@@ -137,3 +148,7 @@ class ParallelIndexIngestionSpec(IngestionSpec):
         noun="tuningConfig",
         property_name="tuningConfig",
     )
+
+    def check(self) -> None:
+        super().check()
+        self.check_what_is_here()

@@ -86,8 +86,8 @@ WHOLE: dict[str, Any] = {
         },
         "tuningConfig": {
             "type": "index_parallel",
-            "partitionsSpec": {"type": "hashed", "numShards": 2, "partitionDimensions": ["page"]},
-            "forceGuaranteedRollup": True,
+            "partitionsSpec": {"type": "dynamic", "maxRowsPerSegment": 2, "maxTotalRows": 9},
+            "forceGuaranteedRollup": False,
             "splitHintSpec": {"type": "maxSize", "maxSplitSize": "1GiB"},
             "indexSpec": {"bitmap": {"type": "roaring"}, "longEncoding": "auto", "dimensionCompression": "LZ4"},
             "maxRowsInMemory": 5,

@@ -372,7 +372,7 @@ def test_chunks_are_the_buckets_that_the_intervals_touch_each_once() -> None:
         ({"type": "count", "name": "c"}, {"type": "longSum", "name": "c", "fieldName": "c"}),
         ({"type": "doubleMax", "name": "m", "fieldName": "x"}, {"type": "doubleMax", "name": "m", "fieldName": "m"}),
         (
-            {"type": "hyperUnique", "name": "u", "fieldName": "x", "isInputHyperUnique": True, "round": True},
+            {"type": "hyperUnique", "name": "u", "fieldName": "x", "isInputHyperUnique": False, "round": True},
             {"type": "hyperUnique", "name": "u", "fieldName": "u", "isInputHyperUnique": False, "round": True},
         ),
     ],

@@ -139,6 +139,36 @@ def test_type_that_is_not_here_yet_is_named_with_those_that_are(kind: str) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("raw", "what"),
+    [
+        (ingestion(tuning={"forceGuaranteedRollup": True}), "partitionsSpec type [hashed]"),
+        (
+            ingestion(
+                tuning={
+                    "forceGuaranteedRollup": True,
+                    "partitionsSpec": {"type": "range", "partitionDimensions": ["page"], "maxRowsPerSegment": 5},
+                }
+            ),
+            "partitionsSpec type [range]",
+        ),
+        (ingestion(tuning={"awaitSegmentAvailabilityTimeoutMillis": 5}), "awaitSegmentAvailabilityTimeoutMillis"),
+        (ingestion(tuning={"indexSpec": {"complexMetricCompression": "lz4"}}), "CompressionStrategy [lz4]"),
+        (
+            ingestion(
+                schema={
+                    "metricsSpec": [{"type": "hyperUnique", "name": "u", "fieldName": "x", "isInputHyperUnique": True}]
+                }
+            ),
+            "isInputHyperUnique [true]",
+        ),
+    ],
+)
+def test_what_no_peon_can_do_yet_is_refused_and_not_done_otherwise(raw: dict[str, Any], what: str) -> None:
+    assert refusal_of(raw).startswith(what)
+    assert "is known to Druid but not supported yet by this Overlord" in refusal_of(raw)
+
+
 def test_noop_without_run_time_runs_as_long_as_druids() -> None:
     for raw in ({"type": "noop"}, {"type": "noop", "runTime": 0}, {"type": "noop", "runTime": None}):
         task = parse_task(raw, NOW_MS)
