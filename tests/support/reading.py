@@ -40,12 +40,13 @@ def read_file(
     fields: FieldSelection = EVERYTHING,
     timestamp_spec: TimestampSpec | None = None,
     chunk_bytes: int = CHUNK_BYTES,
+    system_fields: tuple[str, ...] = (),
 ) -> Reading:
     """All of one file."""
     meters = RowMeters(clock=lambda: 0)
     handler = ParseExceptionHandler(meters, 1 << 31, 1 << 20, log=False, clock=lambda: 0)
     spec = timestamp_spec or TimestampSpec(column="t")
-    source = LocalSource(files=[str(path)])
+    source = LocalSource(files=[str(path)], system_fields=list(system_fields))
     batches = list(read_batches(source, format, spec, fields, handler, meters, ("http",), path.parent, chunk_bytes))
     errors = [(kept.input, kept.details[0]) for kept in reversed(handler.saved())]
     return Reading(list(_rows(batches)), errors, meters.totals(), batches)

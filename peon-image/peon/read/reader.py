@@ -1,17 +1,25 @@
 """From a spec's input to batches for the builder: the one door of this package."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import assert_never
+from typing import assert_never, cast
 
 import numpy as np
 import pyarrow as pa
 
 from druid_core.instant import format_instant
-from druid_core.spec.input import CsvFormat, InputFormat, InputSource, JsonFormat, ParquetFormat, TsvFormat
+from druid_core.spec.input import (
+    CsvFormat,
+    InlineSource,
+    InputFormat,
+    InputSource,
+    JsonFormat,
+    ParquetFormat,
+    TsvFormat,
+)
 from druid_core.spec.schema import TimestampSpec
-from peon.read.batch import InputBatch, RawColumn
+from peon.read.batch import Encoding, InputBatch, RawColumn
 from peon.read.entity import InputEntity
 from peon.read.fields import FieldSelection
 from peon.read.java_text import java_text
@@ -51,8 +59,21 @@ def read_batches(
     selection = dataclasses.replace(fields, exclusions=fields.exclusions | {timestamp_spec.column, TIME_FIELD})
     read = _record_reader(format, selection, timestamp_spec.column, meters, scratch_dir, chunk_bytes)
     times = TimestampParser(timestamp_spec)
+    system_fields = () if isinstance(source, InlineSource) else source.system_fields
     for entity in entities(source, allowed_protocols):
-        yield from _good_records(entity, read(entity), times, handler)
+        texts = {"__file_uri": entity.uri, "__file_path": entity.path}
+        constants = {name: texts[name] for name in system_fields if name in texts and selection.wants(name)}
+        for batch in _good_records(entity, read(entity), times, handler):
+            yield _with_constants(batch, constants) if constants else batch
+
+
+def _with_constants(batch: InputBatch, constants: Mapping[str, str | None]) -> InputBatch:
+    """The batch with fields that have one value in all records of an entity. Druid: SystemFields"""
+    columns = {
+        name: RawColumn(cast("pa.Array", pa.repeat(pa.scalar(text, pa.string()), batch.rows)), Encoding.TEXT)
+        for name, text in constants.items()
+    }
+    return dataclasses.replace(batch, columns=batch.columns | columns)
 
 
 def _record_reader(

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import pytest
 
 from druid_core.errors import TaskFailure
-from druid_core.spec.input import HttpSource, InlineSource, LocalSource
+from druid_core.spec.input import HttpSource, InlineSource, JsonFormat, LocalSource
 from peon.read.http_stream import HttpStream
 from peon.read.source import entities
+from tests.support.reading import read_file
 
 DATA = b"".join(b"line %d\n" % i for i in range(30_000))
 
@@ -68,6 +69,13 @@ def test_messages_call_a_file_by_its_uri_and_inline_data_by_nothing(tmp_path: Pa
     [inline] = entities(InlineSource(data="x"), ())
     assert (file.uri, inline.uri) == (f"file:{tmp_path}/a%20b.json", None)
     assert inline.open().read() == b"x"
+
+
+def test_a_record_can_tell_what_file_it_came_from(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"t":1,"a":2}\n')
+    reading = read_file(file, JsonFormat(), system_fields=("__file_uri", "__file_path", "__file_bucket"))
+    assert reading.rows == [(1, {"a": 2, "__file_uri": f"file:{file}", "__file_path": str(file)})]
 
 
 class _Server(BaseHTTPRequestHandler):
