@@ -27,7 +27,9 @@ def case(
     request: pytest.FixtureRequest, workshop: Workshop, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Case]:
     folder = tmp_path_factory.mktemp("case")
-    yield Case(request.param, workshop, folder)
+    case = Case(request.param, workshop, folder)
+    yield case
+    case.wait()
     shutil.rmtree(folder)
 
 
