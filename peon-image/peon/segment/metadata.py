@@ -5,6 +5,7 @@ metadata.drd: JSON on aggregators, timestamps, granularity, rollup, order. Druid
 index.drd:    the names of columns, the interval, the kind of bitmaps. Druid: IndexMergerV9.makeIndexBinary.
 """
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def metadata_bytes(metadata: SegmentMetadata, dimensions: Sequence[str]) -> byte
     aggregators = metadata.aggregators
     if aggregators is not None:
         aggregators = sorted(aggregators, key=lambda aggregator: utf16_key(str(aggregator.get("name"))))
-    return orjson.dumps(
+    return _jackson_json(
         {
             "container": {},
             "aggregators": aggregators,
@@ -149,3 +150,22 @@ def _merged(cursor: Cursor, present: list[str], holes: list[str | None]) -> tupl
     rest = iter(present)
     merged = [next(rest) if name is None else name for name in holes]
     return merged, frozenset(_present(holes))
+
+
+_ESCAPED_APART = re.compile(r"\\(?:u[0-9a-f]{4}|.)|[\U00010000-\U0010ffff]")
+
+
+def _jackson_json(value: dict[str, Any]) -> bytes:
+    """JSON with Jackson's escapes: hex in capitals, and a surrogate pair for each character from U+10000 up."""
+    raw = orjson.dumps(value)
+    if raw.isascii() and b"\\u" not in raw:
+        return raw
+
+    def escaped(match: re.Match[str]) -> str:
+        found = match[0]
+        if found.startswith("\\"):
+            return f"\\u{found[2:].upper()}" if found.startswith("\\u") else found
+        # Druid: com.fasterxml.jackson.core.json.UTF8JsonGenerator
+        return "".join(f"\\u{unit:04X}" for unit in struct.unpack(">2H", found.encode("utf-16-be")))
+
+    return _ESCAPED_APART.sub(escaped, raw.decode()).encode()

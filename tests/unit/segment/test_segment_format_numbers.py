@@ -19,7 +19,7 @@ from peon.segment.generic_indexed import indexed_strings
 from peon.segment.ids import id_bytes
 from peon.segment.index_spec import FrontCoded, IndexSpec, LongEncoding
 from peon.segment.long_encoding import WIDTHS, LongEncoder, LongStatistics, bits_for, pack, unpack, values_a_block
-from peon.segment.metadata import IndexDrd
+from peon.segment.metadata import IndexDrd, SegmentMetadata, metadata_bytes, read_metadata
 from peon.segment.numeric import NumericKind
 from peon.segment.smoosh import Smoosh
 from peon.segment.string_order import is_strictly_ascending, sort_utf16, utf16_key
@@ -50,6 +50,23 @@ def test_a_short_list_of_names_is_laid_out_as_druid_does(values: list[str | None
         assert written[:2] == b"\x01\x00"
     else:
         assert written == bytes.fromhex(raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("é 界\ufffd", "é 界\ufffd"),  # within the basic plane: as it is
+        ("a\U0001f600b\U0010ffff", "a\\uD83D\\uDE00b\\uDBFF\\uDFFF"),
+        ("\x1b\x01\n", "\\u001B\\u0001\\n"),
+        ("\\u001b\U0001f600", "\\\\u001b\\uD83D\\uDE00"),  # a backslash of the name's own, and no escape
+    ],
+)
+def test_names_in_metadata_are_escaped_as_jackson_does(name: str, raw: str) -> None:
+    metadata = SegmentMetadata(aggregators=[{"type": "count", "name": name}])
+    written = metadata_bytes(metadata, [name])
+    assert f'{{"type":"count","name":"{raw}"}}'.encode() in written
+    assert written.endswith(f'{{"columnName":"{raw}","order":"ascending"}}]}}'.encode())
+    assert read_metadata(memoryview(written)).aggregators == metadata.aggregators
 
 
 def test_index_drd_tells_null_only_dimensions_apart(tmp_path: Path) -> None:
