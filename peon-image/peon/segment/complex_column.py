@@ -33,10 +33,12 @@ class ComplexWriter:
     def __init__(self, bench: Workbench, name: str) -> None:
         self._name = name
         self._values = IndexedWriter(bench)
+        self._order = _Order()
 
     def append(self, blobs: Blobs) -> None:
         """Append rows."""
         values = blobs.values
+        self._order.watch(values)
         sizes = np.diff(string_offsets(values))
         nulls = None
         if values.null_count:
@@ -48,7 +50,33 @@ class ComplexWriter:
 
     def finish(self) -> Stored:
         """The column's body."""
-        return self._values.finish(f"{self._name}.complex_column")
+        return self._values.finish(f"{self._name}.complex_column", allow_reverse_lookup=self._order.ascends)
+
+
+class _Order:
+    """
+    Whether each object is greater than the one before it, which Druid notes as allowReverseLookup and never uses.
+
+    Hardly any column of more than a few rows is, and the first object that is not greater ends the watch. Objects
+    compare as hyperUnique's do, by their bytes, which Java takes as signed; after a null anything may follow.
+    Druid: GenericIndexedWriter.write, HyperUniquesSerde
+    """
+
+    def __init__(self) -> None:
+        self.ascends = True
+        self._last: bytes | None = None
+
+    def watch(self, values: pa.BinaryArray | pa.LargeBinaryArray) -> None:
+        at = 0
+        while self.ascends and at < len(values):
+            raw: bytes | None = values[at].as_py()
+            signed = None if raw is None else raw.translate(_SIGN_FLIPPED)
+            self.ascends = self._last is None or (signed is not None and self._last < signed)
+            self._last = signed
+            at += 1
+
+
+_SIGN_FLIPPED = bytes(byte ^ 0x80 for byte in range(256))
 
 
 def read_complex(cursor: Cursor, smoosh: Smoosh) -> pa.LargeBinaryArray:

@@ -23,7 +23,7 @@ from peon.segment.metadata import IndexDrd, SegmentMetadata, metadata_bytes, rea
 from peon.segment.numeric import NumericKind
 from peon.segment.smoosh import Smoosh
 from peon.segment.string_order import is_strictly_ascending, sort_utf16, utf16_key
-from tests.support.segments import StringValue, Table, segment_of, write_segment
+from tests.support.segments import StringValue, Table, part_of, segment_of, write_segment
 
 
 @pytest.mark.parametrize(
@@ -258,3 +258,31 @@ def test_a_column_of_only_present_numbers_has_no_bitmap_of_nulls(tmp_path: Path)
             values = cursor.i32("a size")
             sizes[name] = cursor.remaining - values
     assert sizes == {"whole": 0, "holed": 4 + 18}
+
+
+@pytest.mark.parametrize(
+    ("blobs", "allow_reverse_lookup"),
+    [
+        ([b"\x01"], 1),  # one object is in order
+        ([None], 1),
+        ([b"\x01", b"\x01"], 0),  # equal is not greater
+        ([b"\x01", b"\x01\x00", b"\x02"], 1),
+        ([b"\x02", b"\x01"], 0),
+        ([b"\x01\x80", b"\x01\x7f"], 1),  # Java's bytes are signed
+        ([b"\x01", b"\x02", b"\x01", b"\x03"], 0),  # once out of order, out of order
+        ([None, None, b"\x01"], 1),
+        ([b"\x01", None], 0),
+    ],
+)
+def test_a_complex_column_says_whether_its_objects_ascend(
+    tmp_path: Path, blobs: list[bytes | None], allow_reverse_lookup: int
+) -> None:
+    schema, batch = segment_of(Table(list(range(len(blobs))), blobs={"users": blobs}))
+    batches = [part_of(batch, row, row + 1) for row in range(len(blobs))]
+    write_segment(tmp_path / "whole", schema, batch)
+    write_segment(tmp_path / "rows", schema, *batches)
+    for name in ("whole", "rows"):
+        with Smoosh(tmp_path / name) as smoosh:
+            cursor = Cursor("users", smoosh.file("users"))
+            cursor.json("a descriptor")
+            assert (cursor.i8("a version"), cursor.i8("allowReverseLookup")) == (1, allow_reverse_lookup)
