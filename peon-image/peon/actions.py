@@ -60,7 +60,7 @@ class TaskActions:
 
         Raises TaskFailure with the Overlord's words where it refuses for good, or stays away too long.
         """
-        raw_result = self._send(_to_wire(action))
+        raw_result = self._send(action.to_wire())
         match action:
             case LockTryAcquire() | LockAcquire():
                 return None if raw_result is None else TaskLock.model_validate(raw_result)
@@ -78,18 +78,3 @@ class TaskActions:
                 return raw_result["upgradedToSegmentIds"]
             case LockRelease() | SegmentNuke() | UpdateStatus() | UpdateLocation():
                 return None
-
-
-def _to_wire(action: TaskAction) -> dict[str, Any]:
-    """The action's JSON, the segments in it spelled as Druid spells them."""
-    wire = action.to_wire()
-    match action:
-        case SegmentTransactionalInsert(segments=segments, segments_to_be_overwritten=overwritten):
-            wire["segments"] = [segment.to_wire() for segment in segments]
-            if overwritten is not None:
-                wire["segmentsToBeOverwritten"] = [segment.to_wire() for segment in overwritten]
-        case SegmentNuke(segments=segments):
-            wire["segments"] = [segment.to_wire() for segment in segments]
-        case _:
-            pass
-    return wire

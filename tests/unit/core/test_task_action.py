@@ -11,6 +11,7 @@ from druid_core.action import (
     LockAcquire,
     LockTryAcquire,
     SegmentListUsed,
+    SegmentNuke,
     SegmentPublishResult,
     SegmentTransactionalInsert,
     SegmentVisibility,
@@ -56,7 +57,8 @@ def test_location_travels_as_druid_spells_it() -> None:
 
 def test_publish_and_its_answer_carry_segments_as_stored() -> None:
     segment = DataSegment(data_source="a", interval=DAY, version="v", dimensions=["x", "y"], metrics=["m"])
-    insert = SegmentTransactionalInsert(segments=[segment])
+    insert = SegmentTransactionalInsert(segments=[segment], segments_to_be_overwritten=[segment])
     answer = SegmentPublishResult(segments=[segment], success=True)
-    assert insert.to_wire()["segments"] == answer.to_wire()["segments"] == [segment.to_wire()]
+    assert insert.to_wire()["segments"] == insert.to_wire()["segmentsToBeOverwritten"] == [segment.to_wire()]
+    assert answer.to_wire()["segments"] == SegmentNuke(segments=[segment]).to_wire()["segments"] == [segment.to_wire()]
     assert SegmentPublishResult.model_validate_json(answer.to_json()).segments[0].dimensions == ["x", "y"]
