@@ -17,8 +17,8 @@ import pyarrow as pa
 from druid_core.spec.aggregator import Aggregator as AggregatorSpec
 from druid_core.spec.aggregator import CountAggregator, HyperUniqueAggregator
 from druid_core.spec.aggregator import NumericAggregator as NumericAggregatorSpec
+from peon.batch import InputBatch
 from peon.build.values import Faults, NumberRule, Numbers, StringValues, metric_input, numbers, string_values
-from peon.read.batch import InputBatch
 from peon.segment.columns import Blobs, ComplexColumn, NumericColumn
 from peon.segment.columns import Numbers as StoredNumbers
 from peon.segment.hyper_unique import collect, marks_of, merge

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from peon.batch import InputBatch
 from peon.build.plan import BuildPlan, NumericDimension, StringDimension
 from peon.build.values import Faults, Numbers, StringValues, numbers, string_values
-from peon.read.batch import InputBatch
 
 Values = StringValues | Numbers
 

@@ -45,6 +45,10 @@ class OpenSinks:
         Yields the sinks that are closed by that, in the order of their time chunks, each time it happens. They are
         the caller's then.
         """
+        if self._memory_is_full():
+            # Only now: rows that are the input's last ones never go to disk.
+            for sink in self._open.values():
+                sink.spill()
         while chunk.rows:
             starts = self.plan.time_chunks.bucket_starts(chunk.time_ms)
             cut = self._rows_that_fit(starts)
@@ -52,9 +56,6 @@ class OpenSinks:
             chunk = chunk.take(slice(cut, None))
             if self._is_full():
                 yield self.close()
-        if self._memory_is_full():
-            for sink in self._open.values():
-                sink.spill()
 
     def close(self) -> list[Sink]:
         """Close all open sinks, in the order of their time chunks."""

@@ -82,9 +82,12 @@ def sorted_rows(chunks: Sequence[Chunk], plan: BuildPlan, bucket_start_ms: int) 
             dimensions.append(_concatenated(cast("list[Numbers]", parts)))
             entries.append(None)
 
-    words = sort_words(time_ms, dimensions, entries, plan)
-    order = sort(words)
-    starts = _group_starts(words, order) if plan.rollup else None
+    order: Rows | None = None
+    starts: Rows | None = None
+    if not _all_differ_and_ascend(time_ms):
+        words = sort_words(time_ms, dimensions, entries, plan)
+        order = sort(words)
+        starts = _group_starts(words, order) if plan.rollup else None
     inputs = zip(*(chunk.inputs for chunk in chunks), strict=True)
     states = tuple(
         aggregator.fold(cast("list[Input]", list(parts)), order, starts)  # type: ignore[arg-type]
@@ -124,6 +127,11 @@ def joined(parts: Sequence[RowSlice]) -> RowSlice:
         tuple(_joined_dimension(values) for values in zip(*(part.dimensions for part in parts), strict=True)),
         tuple(_joined_state(states) for states in zip(*(part.states for part in parts), strict=True)),
     )
+
+
+def _all_differ_and_ascend(time_ms: npt.NDArray[np.int64]) -> bool:
+    """Whether rows are in order by their time alone, and no two of them can be rolled up: a log file often is so."""
+    return bool(np.all(time_ms[:-1] < time_ms[1:]))
 
 
 def _group_starts(words: Words, order: Rows | None) -> Rows:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from peon.arrow import compute as pc
-from peon.build.java_text import double_text, float_text
-from peon.read.batch import Encoding, RawColumn
+from peon.batch import Encoding, RawColumn
+from peon.java_text import as_double, float_text, java_text
 
 LONG_MIN, LONG_MAX = -(1 << 63), (1 << 63) - 1
 
@@ -101,7 +101,7 @@ def long_dimension(name: str) -> NumberRule:
             case list():
                 raise Refused(_many_values(value, "long", name))
             case _:
-                raise Refused(f"Could not convert value [{java_value_text(value)}] to long for dimension [{name}].")
+                raise Refused(f"Could not convert value [{java_text(value)}] to long for dimension [{name}].")
 
     return rule
 
@@ -121,7 +121,7 @@ def double_dimension(name: str, kind: str = "double") -> NumberRule:
                 raise Refused(_many_values(value, kind, name))
             case _:
                 pass
-        raise Refused(f"Could not convert value [{java_value_text(value)}] to {kind} for dimension [{name}].")
+        raise Refused(f"Could not convert value [{java_text(value)}] to {kind} for dimension [{name}].")
 
     return rule
 
@@ -170,24 +170,6 @@ def numbers(
     return _by_distinct(codes, distinct, column.encoding, rule, dtype)
 
 
-def java_value_text(value: Any) -> str:
-    """A JSON value as Java's String.valueOf prints it: `true`, `1.0E20`, `[1, 2]`, `{a=1}`."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return double_text(value)
-        case list():
-            return f"[{', '.join(java_value_text(item) for item in cast('list[Any]', value))}]"
-        case dict():
-            items = cast("dict[str, Any]", value).items()
-            return f"{{{', '.join(f'{key}={java_value_text(item)}' for key, item in items)}}}"
-        case _:
-            return str(value)
-
-
 _INTEGER = re.compile(r"[+-]?\d+")
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _JAVA_DOUBLE = re.compile(r"(?P<number>[+-]?(?:NaN|Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?))[fFdD]?")
@@ -208,7 +190,7 @@ def _saturated(value: float) -> int:
 
 def _many_values(value: list[Any], kind: str, name: str) -> str:
     return (
-        f"Could not ingest value [{java_value_text(value)}] as {kind} for dimension [{name}]. "
+        f"Could not ingest value [{java_text(value)}] as {kind} for dimension [{name}]. "
         f"A {kind} column cannot have multiple values in the same row."
     )
 
@@ -263,14 +245,14 @@ def _placed(
     singles: list[str | None] = []
     for place, value in zip(places.tolist(), values, strict=True):
         if isinstance(value, list):
-            items = [None if item is None else java_value_text(item) for item in cast("list[Any]", value)]
+            items = [None if item is None else java_text(item) for item in cast("list[Any]", value)]
             if len(items) == 1:
                 singles.append(items[0])
                 continue
             lists[place] = items
             singles.append(None)
         else:
-            singles.append(None if value is None else java_value_text(value))
+            singles.append(None if value is None else java_text(value))
     mask = np.zeros(len(texts), np.bool_)
     mask[places] = True
     return pc.replace_with_mask(texts, pa.array(mask), pa.array(singles, pa.string())), lists
@@ -331,7 +313,7 @@ def _by_distinct(
         if number is None:
             nulls[place] = True
         else:
-            found[place] = _saturated(number) if dtype is np.int64 else _as_double(number)
+            found[place] = _saturated(number) if dtype is np.int64 else as_double(number)
     row_nulls = nulls[codes] if nulls.any() else None
     result = Numbers(found[codes], row_nulls if row_nulls is not None and row_nulls.any() else None)
     if not messages:
@@ -339,13 +321,6 @@ def _by_distinct(
     refused = np.zeros(len(distinct), np.bool_)
     refused[list(messages)] = True
     return result, Faults(np.flatnonzero(refused[codes]), lambda row: messages[int(codes[row])])
-
-
-def _as_double(number: float) -> float:
-    try:
-        return float(number)
-    except OverflowError:  # an integer beyond a double's range, as BigInteger.doubleValue has it
-        return float("inf") if number > 0 else float("-inf")
 
 
 def _narrowed(values: npt.NDArray[Any], dtype: type[Any]) -> npt.NDArray[Any]:

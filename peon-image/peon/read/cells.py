@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from peon.arrow import compute as pc
-from peon.read.batch import Encoding, RawColumn
+from peon.batch import Encoding, RawColumn
 
 DEFAULT_LIST_DELIMITER = "\x01"
 """Druid: Parsers.DEFAULT_LIST_DELIMITER"""

@@ -17,8 +17,8 @@ from druid_core.errors import TaskFailure
 from druid_core.spec.input import CsvFormat, TsvFormat
 from peon.arrow import compute as pc
 from peon.read.cells import DEFAULT_LIST_DELIMITER, cell_column, cell_value
+from peon.read.event import event_text
 from peon.read.fields import FieldSelection
-from peon.read.java_text import event_text
 from peon.read.lines import LineChunk, split_lines
 from peon.read.records import RecordBatch
 from peon.read.rfc4180 import join_csv_line, split_csv_line

@@ -9,6 +9,7 @@ together.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -19,9 +20,9 @@ import pyarrow as pa
 from druid_core.errors import TaskFailure
 from druid_core.spec.input import JsonFormat
 from peon.arrow import compute as pc
-from peon.read.batch import RawColumn
+from peon.batch import RawColumn
+from peon.read.event import event_text
 from peon.read.fields import FieldSelection
-from peon.read.java_text import event_text
 from peon.read.json_document import JACKSON_LIMIT, Unreadable, read_document, read_record, write_record
 from peon.read.json_path import flattened_fields
 from peon.read.json_tokens import JsonTokens, MalformedLines
@@ -52,6 +53,18 @@ _LETTER = _bytes_set(b"NnIi")
 _NESTED = _bytes_set(b"[{")
 
 
+@dataclass(frozen=True, slots=True)
+class ParsedChunk:
+    """A chunk and what the fast parser found: the `lines` that are `kept`, the `mended` ones (None: unreadable)."""
+
+    chunk: LineChunk
+    lines: pa.StringArray
+    kept: Rows
+    mended: dict[int, str | None]
+    members: Members
+    by_path: Members
+
+
 class JsonLines:
     """The parser of a task's JSON input; it learns keys as it goes. Druid: JsonInputFormat, JsonLineReader"""
 
@@ -66,10 +79,11 @@ class JsonLines:
         self._keys = dict.fromkeys([*fields.names, time_column])
         self._discovered: dict[str, None] = {}
         self._tokens = JsonTokens()
+        self._examiner = JsonTokens() if self._keeps_nulls else self._tokens
         self._has_learnt = False
 
-    def parse(self, chunk: LineChunk) -> RecordBatch:
-        """The records of a chunk."""
+    def parse(self, chunk: LineChunk) -> "ParsedChunk":
+        """The tokens of a chunk; chunks must come in their order."""
         mended: dict[int, str | None] = {}
         lines = chunk.array()
         if not self._has_learnt:
@@ -92,7 +106,7 @@ class JsonLines:
                 lines, kept = _applied(chunk, mended)
             if learnt or suspects:
                 members, by_path = self._members(lines)
-        return self._record_batch(chunk, lines, kept, mended, members, by_path)
+        return ParsedChunk(chunk, lines, kept, mended, members, by_path)
 
     def _learn(self, lines: pa.StringArray) -> None:
         valid = np.ones(len(lines), np.bool_)
@@ -123,24 +137,22 @@ class JsonLines:
             else:
                 mended[row] = write_record(cast("dict[str, Any]", document)) if isinstance(document, dict) else "{}"
 
-    def _record_batch(
-        self,
-        chunk: LineChunk,
-        lines: pa.StringArray,
-        kept: Rows,
-        mended: Mapping[int, str | None],
-        members: Members,
-        by_path: Members,
-    ) -> RecordBatch:
+    def records(self, parsed: "ParsedChunk") -> RecordBatch:
+        """
+        The records of a parsed chunk; chunks must come in their order.
+
+        Another thread may `parse` the next chunk meanwhile.
+        """
+        chunk, lines, kept, by_path = parsed.chunk, parsed.lines, parsed.kept, parsed.by_path
         for field in self._flattened.values():
             if field.name not in by_path:
                 found = [field.find(orjson.loads(line)) for line in lines.to_pylist()]
                 by_path[field.name] = pa.array(
                     [None if value is None else orjson.dumps(value).decode() for value in found], pa.string()
                 )
-        time = by_path.get(self._time_column, members.get(self._time_column))
+        time = by_path.get(self._time_column, parsed.members.get(self._time_column))
         columns: dict[str, RawColumn] = {}
-        for name, tokens in self._selected(chunk, lines, kept, members, by_path).items():
+        for name, tokens in self._selected(parsed).items():
             if tokens.null_count < len(tokens) or self._keeps_nulls:
                 columns[name] = token_column(tokens)
         return RecordBatch(
@@ -151,31 +163,31 @@ class JsonLines:
             lines=kept + chunk.first_line,
             unreadable=[
                 UnreadableRecord(row + chunk.first_line, chunk.text(row))
-                for row, text in sorted(mended.items())
+                for row, text in sorted(parsed.mended.items())
                 if text is None
             ],
             empty_counts=self._keeps_nulls,
         )
 
-    def _selected(
-        self, chunk: LineChunk, lines: pa.StringArray, kept: Rows, members: Members, by_path: Members
-    ) -> Members:
+    def _selected(self, parsed: "ParsedChunk") -> Members:
         """The tokens of the wanted fields: those that were named, then those found, in order of first appearance."""
+        members, by_path = parsed.members, parsed.by_path
         selected = {name: by_path[name] if name in by_path else members[name] for name in self._fields.names}
         if not self._fields.discover:
             return selected
         found = {name: tokens for name, tokens in by_path.items() if self._fields.wants(name)}
         self._discovered.update(dict.fromkeys(found))
         if self._discovers_roots:
-            roots = {key: members[key] for key in self._keys if key not in by_path and self._fields.wants(key)}
+            roots = {key: tokens for key, tokens in members.items() if key not in by_path and self._fields.wants(key)}
             if not self._fields.nested:
                 roots = {key: flat_only(tokens) for key, tokens in roots.items()}
             new = {key: roots[key] for key in roots if key not in self._discovered}
             if new and self._keeps_nulls:
                 # A field may appear without a value, so only the keys tell.
-                self._discovered.update(dict.fromkeys(k for k in self._tokens.examine(lines).keys if k in new))
+                keys = self._examiner.examine(parsed.lines).keys
+                self._discovered.update(dict.fromkeys(key for key in keys if key in new))
             else:
-                self._discover(chunk, kept, new)
+                self._discover(parsed.chunk, parsed.kept, new)
             found.update(roots)
         return selected | {name: found[name] for name in self._discovered if name in found and name not in selected}
 

@@ -30,6 +30,13 @@ _JUST_MEMORY: dict[str, str | bool | int | float | list[str]] = {
 _LAX = r",\s*[}\]]|(?:^|[:,\[\s+-])(?i:nan|inf)"
 
 
+_PARTS = 8
+"""Of a chunk; enough that threads end at about the same time."""
+
+_LEAST_PART_LINES = 2048
+"""Below that, handing out parts costs more than it gains. DuckDB works on vectors of so many rows."""
+
+
 class MalformedLines(Exception):
     """Some of the lines are not JSON."""
 
@@ -93,7 +100,7 @@ class JsonTokens:
         )
 
     def _query(self, sql: str, lines: pa.StringArray) -> pa.Table:
-        self._connection.register("lines", pa.table({"line": lines}))
+        self._connection.register("lines", _in_parts(lines))
         try:
             return self._connection.sql(sql).to_arrow_table()
         except (duckdb.InvalidInputException, UnicodeDecodeError) as error:
@@ -101,6 +108,14 @@ class JsonTokens:
             raise MalformedLines from error
         finally:
             self._connection.unregister("lines")
+
+
+def _in_parts(lines: pa.StringArray) -> pa.Table:
+    """The lines as a table of several record batches: DuckDB gives each thread one of them at a time."""
+    rows = max(_LEAST_PART_LINES, -(-len(lines) // _PARTS))
+    return pa.table(
+        {"line": pa.chunked_array([lines.slice(start, rows) for start in range(0, len(lines), rows)], lines.type)}
+    )
 
 
 def _grouped(keys: Iterable[str]) -> tuple[list[list[str]], list[str]]:

@@ -12,10 +12,10 @@ import pyarrow.parquet
 from druid_core.errors import TaskFailure
 from druid_core.spec.input import ParquetFormat
 from peon.arrow import compute as pc
-from peon.read.batch import Encoding, RawColumn
+from peon.batch import Encoding, RawColumn
 from peon.read.entity import InputEntity
+from peon.read.event import event_text
 from peon.read.fields import FieldSelection
-from peon.read.java_text import event_text
 from peon.read.json_path import FlattenedField, flattened_fields
 from peon.read.records import RecordBatch
 from peon.read.tokens import value_at

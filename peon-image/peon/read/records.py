@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from peon.read.batch import RawColumn
+from peon.batch import RawColumn
 
 
 @dataclass(frozen=True, slots=True)

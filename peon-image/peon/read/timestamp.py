@@ -23,10 +23,10 @@ from druid_core.errors import TaskFailure
 from druid_core.instant import MAX_MS, MIN_MS
 from druid_core.spec.schema import TimestampSpec
 from peon.arrow import compute as pc
-from peon.read.batch import Encoding, RawColumn
+from peon.batch import Encoding, RawColumn
+from peon.java_text import java_text
 from peon.read.fixed_iso import fixed_iso_ms
 from peon.read.iso_time import parse_iso
-from peon.read.java_text import java_text
 from peon.read.joda_pattern import UnknownPattern, joda_parser
 
 Times = npt.NDArray[np.int64]

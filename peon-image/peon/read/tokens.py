@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from peon.arrow import compute as pc
-from peon.read.batch import Encoding, RawColumn
-from peon.read.java_text import as_double
+from peon.batch import Encoding, RawColumn
+from peon.java_text import as_double
 
 Bytes = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]

@@ -13,8 +13,8 @@ from druid_core.errors import TaskFailure
 from druid_core.spec.dimension import AutoDimension
 from druid_core.spec.schema import DataSchema
 from peon.arrow import compute as pc
+from peon.batch import Encoding, InputBatch, RawColumn
 from peon.build.plan import Dimension, StringDimension, dimension, numeric_dimension
-from peon.read.batch import Encoding, InputBatch, RawColumn
 from peon.read.fields import FieldSelection
 from peon.segment.numeric import NumericKind
 

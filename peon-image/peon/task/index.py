@@ -18,11 +18,12 @@ from druid_core.report import IngestionState
 from druid_core.spec.schema import GranularitySpec
 from druid_core.spec.tuning import DynamicPartitionsSpec
 from druid_core.task import IndexParallelTask, IndexTask
+from peon.batch import InputBatch
 from peon.build.chunk import chunk_of
 from peon.build.partition import Limits, OpenSinks
 from peon.build.plan import BuildPlan, Dimension, build_plan
 from peon.build.values import Faults
-from peon.read.batch import InputBatch
+from peon.read.ahead import read_ahead
 from peon.read.fields import FieldSelection
 from peon.read.reader import read_batches
 from peon.report.ingestion import BUILD_SEGMENTS, DETERMINE_PARTITIONS
@@ -77,12 +78,13 @@ class _Ingestion:
             self._toolbox, self._time_chunks, IndexSpec.from_json(self._tuning.index_spec.to_wire())
         )
         sinks = OpenSinks(plan, self._limits(), self._toolbox.work_dir)
-        for batch in self._batches(count, fields):
+        for batch in read_ahead(self._batches(count, fields)):
+            self._toolbox.stop.check()
             chunk, faults = chunk_of(batch, plan)
             kept = self._kept(batch, faults, count)
             for closed in sinks.add(chunk if kept is None else chunk.take(kept)):
                 publication.take(closed)
-        publication.take(sinks.close())
+        publication.finish(sinks.close())
         self._count_determined_partitions(count)
         buried = tombstones(self._task, self._toolbox, self._time_chunks, publication.filled)
         published = publication.publish(buried)
@@ -105,7 +107,8 @@ class _Ingestion:
         self._toolbox.progress.state = IngestionState.DETERMINE_PARTITIONS
         # Druid counts a first pass only where it makes one itself: to learn the intervals.
         count = self._count(DETERMINE_PARTITIONS) if self._buckets is None else self._uncounted()
-        for batch in self._batches(count, discovery.fields):
+        for batch in read_ahead(self._batches(count, discovery.fields)):
+            self._toolbox.stop.check()
             discovery.look_at(batch)
             count.meters.processed(batch.rows)
         return discovery.dimensions()
@@ -130,7 +133,7 @@ class _Ingestion:
 
     def _batches(self, count: "_Count", fields: FieldSelection) -> Iterator[InputBatch]:
         io_config = self._task.spec.io_config
-        for batch in read_batches(
+        return read_batches(
             io_config.input_source,
             io_config.input_format,
             self._schema.timestamp_spec,
@@ -139,9 +142,7 @@ class _Ingestion:
             count.meters,
             ALLOWED_PROTOCOLS,
             self._toolbox.work_dir,
-        ):
-            self._toolbox.stop.check()
-            yield batch
+        )
 
     def _kept(self, batch: InputBatch, faults: list[Faults], count: "_Count") -> npt.NDArray[np.int64] | None:
         """Count the rows of a batch by what becomes of them; the row numbers to keep, or None for all."""

@@ -39,7 +39,7 @@ class Publication:
     _pushed: list[DataSegment] = field(default_factory=list[DataSegment])
 
     def take(self, sinks: list[Sink]) -> None:
-        """Write the sinks' segments, and push those whose time chunk is known."""
+        """Push the sinks that were closed because they were full, or put them aside on disk."""
         for sink in sinks:
             self.toolbox.stop.check()
             if self.time_chunks.holds(sink.bucket):
@@ -48,24 +48,31 @@ class Publication:
                 sink.spill()
                 self._waiting.append(sink)
 
-    @property
-    def filled(self) -> set[Interval]:
-        """The time chunks that get data."""
-        return {sink.bucket for sink in self._waiting} | {segment.interval for segment in self._pushed}
-
-    def publish(self, tombstones: list[DataSegment] | None = None) -> int:
+    def finish(self, sinks: list[Sink]) -> None:
         """
-        Lock what is not locked yet, push the rest, publish. How many segments were published.
+        Push the sinks that were open when the input ended, and those put aside; lock the time chunks of both.
 
-        Raises TaskFailure when a lock is not to be had or the Overlord refuses; then nothing is published.
+        Raises TaskFailure when a lock is not to be had.
         """
+        waiting, self._waiting = [*self._waiting, *sinks], []
         if not self.time_chunks.appends:
-            self.time_chunks.acquire([sink.bucket for sink in self._waiting])
-        waiting, self._waiting = self._waiting, []
+            self.time_chunks.acquire([sink.bucket for sink in waiting])
         for sink in waiting:
             self.toolbox.stop.check()
             self._push(sink)
-        segments = [*map(self._with_core_partitions, self._pushed), *(tombstones or ())]
+
+    @property
+    def filled(self) -> set[Interval]:
+        """The time chunks that got data."""
+        return {segment.interval for segment in self._pushed}
+
+    def publish(self, tombstones: list[DataSegment]) -> int:
+        """
+        Publish all at once; how many segments there are, `tombstones` among them.
+
+        Raises TaskFailure when the Overlord refuses; then nothing is published.
+        """
+        segments = [*map(self._with_core_partitions, self._pushed), *tombstones]
         if segments:
             self._insert(segments)
         for segment in segments:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from druid_core.errors import TaskFailure
 from druid_core.spec.input import CsvFormat, InputFormat, TsvFormat
-from peon.read.batch import Encoding
+from peon.batch import Encoding
 from peon.read.fields import FieldSelection
 from tests.support.reading import EVERYTHING, Reading, read_file
 

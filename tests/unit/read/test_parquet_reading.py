@@ -10,7 +10,7 @@ import pytest
 from druid_core.errors import TaskFailure
 from druid_core.spec.input import ParquetFormat
 from druid_core.spec.schema import TimestampSpec
-from peon.read.batch import Encoding
+from peon.batch import Encoding
 from peon.read.fields import FieldSelection
 from tests.support.reading import Reading, read_file
 

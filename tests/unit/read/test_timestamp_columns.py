@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from druid_core.errors import TaskFailure
 from druid_core.spec.schema import TimestampSpec
-from peon.read.batch import Encoding, RawColumn
+from peon.batch import Encoding, RawColumn
 from peon.read.timestamp import TimestampParser
 
 
