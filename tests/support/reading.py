@@ -8,7 +8,7 @@ from typing import Any
 from druid_core.report import RowTotals
 from druid_core.spec.input import InputFormat, LocalSource
 from druid_core.spec.schema import TimestampSpec
-from peon.read.batch import InputBatch
+from peon.batch import InputBatch
 from peon.read.fields import FieldSelection
 from peon.read.lines import CHUNK_BYTES
 from peon.read.reader import read_batches

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from druid_core.granularity import parse_granularity
 from druid_core.spec.schema import DataSchema
+from peon.batch import Encoding, InputBatch, RawColumn
 from peon.build.chunk import chunk_of
 from peon.build.partition import Limits, OpenSinks
 from peon.build.plan import BuildPlan, build_plan, dimension
-from peon.read.batch import Encoding, InputBatch, RawColumn
 from peon.segment.index_spec import IndexSpec
 from peon.segment.read import SegmentReader
 

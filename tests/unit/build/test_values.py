@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from peon.build.java_text import double_text, float_text
+from peon.batch import Encoding, RawColumn
 from peon.build.values import (
     LONG_MAX,
     double_dimension,
@@ -19,7 +17,6 @@ from peon.build.values import (
     numbers,
     string_values,
 )
-from peon.read.batch import Encoding, RawColumn
 
 ERROR = object()
 
@@ -156,32 +153,3 @@ def test_typed_numbers_are_cut_and_saturate_as_java_narrows() -> None:
     assert converted.values.tolist() == [1, -1, LONG_MAX, -LONG_MAX - 1, 0, 0]
     assert converted.nulls is not None
     assert converted.nulls.tolist() == [False] * 5 + [True]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.001, "0.001"),
-        (0.00099, "9.9E-4"),
-        (9999999.0, "9999999.0"),
-        (1e7, "1.0E7"),
-        (-0.0, "-0.0"),
-        (123456.789, "123456.789"),
-        (4.9e-324, "4.9E-324"),
-        (float("nan"), "NaN"),
-        (float("-inf"), "-Infinity"),
-        (100.0, "100.0"),
-    ],
-)
-def test_doubles_are_printed_as_java_prints_them(value: float, text: str) -> None:
-    assert double_text(value) == text
-
-
-def test_floats_are_printed_with_the_digits_of_32_bits() -> None:
-    assert float_text(0.1) == "0.1"
-    assert float_text(16777216.0) == "1.6777216E7"
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_the_text_of_a_double_reads_back_as_the_double(value: float) -> None:
-    assert float(double_text(value)) == value
