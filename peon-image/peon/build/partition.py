@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from druid_core.interval import Interval
 from peon.build.chunk import Chunk
 from peon.build.plan import BuildPlan
 from peon.build.sink import Sink
@@ -50,12 +49,21 @@ class OpenSinks:
             for sink in self._open.values():
                 sink.spill()
         while chunk.rows:
-            starts = self.plan.time_chunks.bucket_starts(chunk.time_ms)
-            cut = self._rows_that_fit(starts)
-            self._distribute(chunk.take(slice(0, cut)) if cut < chunk.rows else chunk, starts[:cut])
+            parts = self._parts(chunk)
+            if not self._may_get_full(parts):
+                for part in parts:
+                    self._add(part, part.chunk, None)
+                return
+            fresh = [part.sink.fresh(part.chunk) for part in parts]
+            cut = self._cut(parts, fresh)
+            for part, flags in zip(parts, fresh, strict=True):
+                count = len(part.rows) if cut is None else int(np.searchsorted(part.rows, cut))
+                if count:
+                    self._add(part, part.chunk.take(slice(0, count)), int(flags[:count].sum()))
+            if cut is None:
+                return
+            yield self.close()
             chunk = chunk.take(slice(cut, None))
-            if self._is_full():
-                yield self.close()
 
     def close(self) -> list[Sink]:
         """Close all open sinks, in the order of their time chunks."""
@@ -63,47 +71,53 @@ class OpenSinks:
         self._open.clear()
         return closed
 
-    def _rows_that_fit(self, starts: npt.NDArray[np.int64]) -> int:
-        """How many of the rows can be added before something is full; at least one."""
-        open_rows = {start: sink.rows for start, sink in self._open.items()}
-        cut = min(len(starts), max(1, self.limits.total_rows - sum(open_rows.values())))
-        values, counts = np.unique(starts[:cut], return_counts=True)
-        for start, count in zip(values.tolist(), counts.tolist(), strict=True):
-            free = max(1, self.limits.rows_per_segment - open_rows.get(start, 0))
-            if count >= free:
-                cut = min(cut, int(np.flatnonzero(starts == start)[free - 1]) + 1)
-        return cut
-
-    def _distribute(self, chunk: Chunk, starts: npt.NDArray[np.int64]) -> None:
-        if starts[0] == starts[-1] and bool(np.all(starts == starts[0])):
-            self._sink(chunk, int(starts[0])).add(chunk)
-            return
+    def _parts(self, chunk: Chunk) -> "list[_Part]":
+        """The rows of each time chunk, in arrival order, with the open sink or a new one (not open yet)."""
+        starts = self.plan.time_chunks.bucket_starts(chunk.time_ms)
+        if bool(np.all(starts == starts[0])):
+            return [_Part(self._sink(chunk, int(starts[0])), int(starts[0]), np.arange(chunk.rows), chunk)]
         order = np.argsort(starts, kind="stable")
         arranged = starts[order]
         borders = np.flatnonzero(arranged[1:] != arranged[:-1]) + 1
-        for rows in np.split(order, borders):
-            part = chunk.take(rows)
-            self._sink(part, int(starts[rows[0]])).add(part)
+        return [
+            _Part(self._sink(part := chunk.take(rows), int(starts[rows[0]])), int(starts[rows[0]]), rows, part)
+            for rows in np.split(order, borders)
+        ]
 
     def _sink(self, chunk: Chunk, start: int) -> Sink:
         sink = self._open.get(start)
         if sink is None:
-            bucket: Interval = self.plan.time_chunks.bucket(int(chunk.time_ms[0]))
-            sink = self._open[start] = Sink(bucket, self.plan, self.folder / f"segment-{self._made}")
+            bucket = self.plan.time_chunks.bucket(int(chunk.time_ms[0]))
+            sink = Sink(bucket, self.plan, self.folder / f"segment-{self._made}")
             self._made += 1
         return sink
 
-    def _is_full(self) -> bool:
-        return self._counts_are_full() and (not self.plan.rollup or self._still_full_when_rolled_up())
+    def _add(self, part: "_Part", chunk: Chunk, fresh_rows: int | None) -> None:
+        self._open[part.start_ms] = part.sink
+        part.sink.add(chunk, fresh_rows)
 
-    def _counts_are_full(self) -> bool:
-        rows = [sink.rows for sink in self._open.values()]
-        return max(rows) >= self.limits.rows_per_segment or sum(rows) >= self.limits.total_rows
+    def _may_get_full(self, parts: "list[_Part]") -> bool:
+        """Whether a limit would be reached if every row counted."""
+        if any(part.sink.rows + part.chunk.rows >= self.limits.rows_per_segment for part in parts):
+            return True
+        new = sum(part.chunk.rows for part in parts)
+        return sum(sink.rows for sink in self._open.values()) + new >= self.limits.total_rows
 
-    def _still_full_when_rolled_up(self) -> bool:
+    def _cut(self, parts: "list[_Part]", fresh: list[npt.NDArray[np.bool_]]) -> int | None:
+        """How many rows of the chunk it takes to reach a limit; None if they are too few."""
+        counts = np.zeros(sum(len(part.rows) for part in parts), np.int64)
+        full_at: list[int] = []
+        for part, flags in zip(parts, fresh, strict=True):
+            counts[part.rows] = flags
+            full = part.sink.rows + np.cumsum(flags) >= self.limits.rows_per_segment
+            if full.any():
+                full_at.append(int(part.rows[np.argmax(full)]))
         for sink in self._open.values():
-            sink.roll_up()
-        return self._counts_are_full()
+            sink.count()
+        all_full = sum(sink.rows for sink in self._open.values()) + np.cumsum(counts) >= self.limits.total_rows
+        if all_full.any():
+            full_at.append(int(np.argmax(all_full)))
+        return min(full_at) + 1 if full_at else None
 
     def _memory_is_full(self) -> bool:
         sinks = self._open.values()
@@ -111,3 +125,13 @@ class OpenSinks:
             return True
         limit = self.limits.memory_bytes
         return limit is not None and sum(sink.memory_bytes for sink in sinks) >= limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The rows of a chunk that belong to one time chunk: their numbers in it, ascending, and themselves."""
+
+    sink: Sink
+    start_ms: int
+    rows: npt.NDArray[np.int64]
+    chunk: Chunk

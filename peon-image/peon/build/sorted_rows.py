@@ -68,6 +68,40 @@ def sorted_rows(chunks: Sequence[Chunk], plan: BuildPlan, bucket_start_ms: int) 
 
     Times are truncated to the query granularity, but never below the bucket's start. Druid: IncrementalIndex
     """
+    arrived, entries = _arrived(chunks, plan, bucket_start_ms)
+    order: Rows | None = None
+    starts: Rows | None = None
+    if not _all_differ_and_ascend(arrived.time_ms):
+        words = sort_words(arrived.time_ms, arrived.dimensions, entries, plan)
+        order = sort(words)
+        starts = _group_starts(words, order) if plan.rollup else None
+    inputs = zip(*(chunk.inputs for chunk in chunks), strict=True)
+    states = tuple(
+        aggregator.fold(cast("list[Input]", list(parts)), order, starts)  # type: ignore[arg-type]
+        for aggregator, parts in zip(plan.aggregators, inputs, strict=True)
+    )
+    kept = _kept_rows(order, starts)
+    rows = arrived if kept is None else arrived.take(kept)
+    return SortedRows(RowSlice(rows.time_ms, rows.dimensions, states), entries)
+
+
+def first_of_their_kind(chunks: Sequence[Chunk], plan: BuildPlan, bucket_start_ms: int) -> npt.NDArray[np.bool_]:
+    """Which rows, in arrival order, rollup would keep: those that agree with no row before them."""
+    arrived, entries = _arrived(chunks, plan, bucket_start_ms)
+    first = np.ones(arrived.rows, np.bool_)
+    if _all_differ_and_ascend(arrived.time_ms):
+        return first
+    words = sort_words(arrived.time_ms, arrived.dimensions, entries, plan)
+    order = sort(words)
+    first[:] = False
+    first[_kept_rows(order, _group_starts(words, order))] = True
+    return first
+
+
+def _arrived(
+    chunks: Sequence[Chunk], plan: BuildPlan, bucket_start_ms: int
+) -> tuple[RowSlice, tuple[Entries | None, ...]]:
+    """The rows of all chunks as they came, their dimensions referring to the same entries; without states."""
     arrived_ms = np.concatenate([chunk.time_ms for chunk in chunks])
     time_ms = np.maximum(plan.query_granularity.bucket_starts(arrived_ms), bucket_start_ms)
     dimensions: list[Dimension] = []
@@ -81,22 +115,7 @@ def sorted_rows(chunks: Sequence[Chunk], plan: BuildPlan, bucket_start_ms: int) 
         else:
             dimensions.append(_concatenated(cast("list[Numbers]", parts)))
             entries.append(None)
-
-    order: Rows | None = None
-    starts: Rows | None = None
-    if not _all_differ_and_ascend(time_ms):
-        words = sort_words(time_ms, dimensions, entries, plan)
-        order = sort(words)
-        starts = _group_starts(words, order) if plan.rollup else None
-    inputs = zip(*(chunk.inputs for chunk in chunks), strict=True)
-    states = tuple(
-        aggregator.fold(cast("list[Input]", list(parts)), order, starts)  # type: ignore[arg-type]
-        for aggregator, parts in zip(plan.aggregators, inputs, strict=True)
-    )
-    kept = _kept_rows(order, starts)
-    unsorted = RowSlice(time_ms, tuple(dimensions), ())
-    rows = unsorted if kept is None else unsorted.take(kept)
-    return SortedRows(RowSlice(rows.time_ms, rows.dimensions, states), tuple(entries))
+    return RowSlice(time_ms, tuple(dimensions), ()), tuple(entries)
 
 
 def sort_words(
