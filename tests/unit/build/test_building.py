@@ -234,6 +234,30 @@ def test_rolled_up_rows_count_as_one_towards_a_full_partition(tmp_path: Path) ->
     assert len(_segments([rows[:25], rows[25:]], _plan(rollup=True), tmp_path, Limits(10, 100, 1_000_000, None))) == 1
 
 
+def test_with_rollup_a_partition_is_full_at_the_row_that_makes_it_so(tmp_path: Path) -> None:
+    # Keys 0 0 1 1 2 2 …: the fifth key is the one with which a partition of five rows is full.
+    rows: list[Row] = [{"t": 0, "n": number // 2, "v": 1} for number in range(24)]
+    for batches in ([rows], [rows[:3], rows[3:10], rows[10:]], [[row] for row in rows]):
+        folder = tmp_path / str(len(batches))
+        segments = _segments(batches, _plan(rollup=True), folder, Limits(5, 1000, 1_000_000, None))
+        stored = [[(row["n"], row["sum"]) for row in _read(segment)] for segment in segments]
+        assert stored == [
+            [(0, 2), (1, 2), (2, 2), (3, 2), (4, 1)],
+            [(4, 1), (5, 2), (6, 2), (7, 2), (8, 1)],
+            [(8, 1), (9, 2), (10, 2), (11, 2)],
+        ]
+
+
+def test_with_rollup_rows_of_all_open_partitions_are_bounded_by_what_remains_of_them(tmp_path: Path) -> None:
+    rows: list[Row] = [{"t": (number % 3) * HOUR, "n": number // 6, "v": 1} for number in range(36)]
+    plan = _plan(rollup=True, segment="HOUR")
+    for batches in ([rows], [rows[:7], rows[7:]], [[row] for row in rows]):
+        segments = _segments(batches, plan, tmp_path / str(len(batches)), Limits(1000, 7, 1_000_000, None))
+        # Rows 0 to 12 are seven keys: three, three, and the first of the third round.
+        assert [sum(row["sum"] for row in _read(segment)) for segment in segments[:3]] == [5, 4, 4]
+        assert sum(row["sum"] for segment in segments for row in _read(segment)) == 36
+
+
 @pytest.mark.parametrize("name", ["SECOND", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR", "ALL"])
 def test_rows_go_to_the_bucket_of_their_time(name: str, tmp_path: Path) -> None:
     rows = [{"t": 1_700_000_000_000 + number * 9_999_999, "v": number} for number in range(300)]
