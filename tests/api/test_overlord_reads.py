@@ -69,7 +69,8 @@ WINDOW = "createdTimeInterval=2026-01-01_2026-02-01"
         (f"tasks?{WINDOW}&max=2&max=5", [6, 5]),
         (f"tasks?{WINDOW}&max=0", []),
         (f"tasks?{WINDOW}&max=", [6, 5, 4, 3, 2, 1]),
-        (f"tasks?{WINDOW}&type=noop&max=1", [5]),
+        (f"tasks?{WINDOW}&type=noop&max=1", [5]),  # the newest, day 6, is of another type
+        (f"completeTasks?{WINDOW}&type=noop&n=2", [5, 4]),
         (f"tasks?{WINDOW}&datasource=a", [6, 4, 2]),
         (f"tasks?{WINDOW}&datasource=", []),
         (f"tasks?{WINDOW}&unknown=1", [6, 5, 4, 3, 2, 1]),
