@@ -200,6 +200,18 @@ def test_appended_segments_are_allocated_in_one_sequence(house: House) -> None:
     assert {segment["shardSpec"]["partitions"] for segment in house.published} == {0}
 
 
+def test_appending_where_finer_segments_are_fails_with_what_to_do(house: House) -> None:
+    house.refuse["segmentAllocate"] = {
+        "dataSource": "wiki",
+        "interval": "2024-01-01T10:00:00.000Z/2024-01-01T11:00:00.000Z",
+        "version": "2024-01-01T00:00:00.000Z",
+        "shardSpec": {"type": "numbered", "partitionNum": 1, "partitions": 1},
+    }
+    with pytest.raises(TaskFailure, match=r"Cannot append to .* finer interval .* use their segmentGranularity"):
+        house.run(_task([GOOD], io={"appendToExisting": True}))
+    assert house.published == []
+
+
 def test_a_lock_that_is_not_granted_in_time_fails_the_task_with_a_sentence(house: House) -> None:
     house.refuse["lockTryAcquire"] = None
     with pytest.raises(TaskFailure, match=r"Failed to get a lock for interval .* another task holds it"):
