@@ -9,11 +9,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import orjson
+
 from druid_core.wire import WireModel
 
 _OUT_OF_MEMORY_COUNTER = Path("/proc/vmstat")
 _LAST_LINE_BYTES = 2048
 _LAST_LINE_CHARACTERS = 300
+_PYTHON = (sys.executable, "-P", "-m")
+"""`-P`: modules are never taken from the folder where the MiddleManager happens to stand."""
 
 
 class ProcessIdentity(WireModel):
@@ -51,9 +55,23 @@ class Peon:
                 env=environment,
                 start_new_session=True,
             )
-        stat = _read_stat(child.pid)
-        assert stat is not None  # a child that ended is still there until its exit code is read
-        return cls(stat[1], child)
+        return cls(_identity_of_child(child), child)
+
+    @classmethod
+    def start_spare(cls, environment: Mapping[str, str]) -> "Peon":
+        """
+        Start a process that loads what tasks need and waits for `call`, in a session of its own.
+
+        What it complains of until then goes where our own words go. Raises OSError where it cannot be started.
+        """
+        child = subprocess.Popen(
+            [*_PYTHON, "peon.spare"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+        return cls(_identity_of_child(child), child)
 
     @classmethod
     def find(cls, identity: ProcessIdentity) -> "Peon | None":
@@ -67,13 +85,35 @@ class Peon:
         # Between the look and the hold it may have ended, and its pid be another's.
         return peon if identity_of(identity.pid) == identity else None
 
+    def call(self, arguments: Sequence[str], environment: Mapping[str, str], log_file: Path) -> bool:
+        """
+        Give a spare its task; it waits at its gate then, as one that was started. False where it is gone.
+
+        From the first line on both its outputs are appended to `log_file`. Raises OSError where that cannot be made.
+        """
+        log_file.open("ab").close()
+        call = {"arguments": arguments, "environment": environment, "logFile": str(log_file)}
+        try:
+            os.write(self._input, orjson.dumps(call) + b"\n")
+        except BrokenPipeError:
+            return False
+        return True
+
     def open_gate(self) -> None:
         """Let it begin."""
-        assert self._child is not None
-        assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it ended already; whoever waits for its end learns why
-            os.write(self._child.stdin.fileno(), b"begin\n")
-        self._child.stdin.close()
+            os.write(self._input, b"begin\n")
+        self.leave()
+
+    def leave(self) -> None:
+        """Say nothing more to it: one that still waits for a word ends. Calling twice is calling once."""
+        if self._child is not None and self._child.stdin is not None:
+            self._child.stdin.close()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a process that we started is no more."""
+        return self._child is not None and self._child.poll() is not None
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal; no error when it is gone."""
@@ -95,6 +135,12 @@ class Peon:
         self._pidfd = -1
         return self._child.wait() if self._child is not None else None
 
+    @property
+    def _input(self) -> int:
+        assert self._child is not None
+        assert self._child.stdin is not None
+        return self._child.stdin.fileno()
+
 
 def identity_of(pid: int) -> ProcessIdentity | None:
     """Who has this pid now; None for nobody, and for one that has ended and only waits to be buried."""
@@ -112,15 +158,22 @@ def peon_environment(settings: Mapping[str, str | None], bytecode_dir: Path) -> 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NEMETON_")}
     if environment.pop("PYTHONDONTWRITEBYTECODE", None):
         environment.setdefault("PYTHONPYCACHEPREFIX", str(bytecode_dir))
-    return environment | {f"NEMETON_{name}": value for name, value in settings.items() if value is not None}
+    return environment | variables(settings)
 
 
-def peon_command(task_dir: Path, attempt: int, task_id: str, overlord: str) -> list[str]:
-    """`-P`: modules are never taken from the folder where the MiddleManager happens to stand."""
-    return [
-        *(sys.executable, "-P", "-m", "peon.run"),
-        *(str(task_dir), str(attempt), f"--task-id={task_id}", f"--overlord={overlord}", "--gated"),
-    ]
+def variables(settings: Mapping[str, str | None]) -> dict[str, str]:
+    """What is meant for the peon, as variables of its environment."""
+    return {f"NEMETON_{name}": value for name, value in settings.items() if value is not None}
+
+
+def peon_command(arguments: Sequence[str]) -> list[str]:
+    """What starts a peon that is no spare."""
+    return [*_PYTHON, "peon.run", *arguments]
+
+
+def peon_arguments(task_dir: Path, attempt: int, task_id: str, overlord: str) -> list[str]:
+    """What every peon of ours is told, a spare as well. No secrets: whoever may list processes reads it."""
+    return [str(task_dir), str(attempt), f"--task-id={task_id}", f"--overlord={overlord}", "--gated"]
 
 
 def compile_ahead(environment: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
@@ -141,12 +194,12 @@ def compile_ahead(environment: Mapping[str, str]) -> subprocess.Popen[bytes] | N
     )
 
 
-def exit_in_words(exit_code: int | None, log_file: Path, *, memory_ran_out: bool) -> str:
+def exit_in_words(exit_code: int | None, log_file: Path | None, *, memory_ran_out: bool) -> str:
     """How a process ended, for the person who sent the task; with its last words where it failed by itself."""
     if exit_code is None:
         return "its process ended, and with what exit code is unknown: the MiddleManager was restarted meanwhile"
     if exit_code >= 0:
-        words = _last_line(log_file) if exit_code else ""
+        words = _last_line(log_file) if exit_code and log_file is not None else ""
         return f"exit code {exit_code}" + (f"; its log ends with: {words}" if words else "")
     name = signal.Signals(-exit_code).name if -exit_code in signal.valid_signals() else "unknown"
     perhaps = ", perhaps out of memory: the kernel ended a process for that meanwhile"
@@ -165,6 +218,12 @@ def memory_kills() -> int:
 def boot_id() -> str:
     """A name that the machine gets anew each time it starts."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _identity_of_child(child: subprocess.Popen[bytes]) -> ProcessIdentity:
+    stat = _read_stat(child.pid)
+    assert stat is not None  # a child that ended is still there until its exit code is read
+    return stat[1]
 
 
 def _read_stat(pid: int) -> tuple[str, ProcessIdentity] | None:

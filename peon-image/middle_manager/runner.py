@@ -17,10 +17,20 @@ from druid_core.storage.task_logs import TaskLogs
 from middle_manager.attempt import Attempt
 from middle_manager.disk import bytes_below
 from middle_manager.overlord_client import OverlordClient
-from middle_manager.process import Peon, boot_id, compile_ahead, identity_of, peon_command, peon_environment
+from middle_manager.process import (
+    Peon,
+    boot_id,
+    compile_ahead,
+    identity_of,
+    peon_arguments,
+    peon_command,
+    peon_environment,
+    variables,
+)
 from middle_manager.record import AttemptRecord, RecordShelf
 from middle_manager.settings import MiddleManagerSettings
 from middle_manager.slots import divide_slots, free_share
+from middle_manager.spares import Spares
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +62,9 @@ class MiddleManager:
         self._shelf = RecordShelf(settings.data / "attempts")
         self._bytecode_dir = settings.data / "bytecode"
         self._compiler: subprocess.Popen[bytes] | None = None
+        self._spares = Spares(
+            settings.spare_peons, peon_environment({}, self._bytecode_dir), settings.spare_quiet_seconds
+        )
         self._disabled_mark = settings.data / "disabled"
         self._boot_id = boot_id()
         self._version = version("nemeton")
@@ -108,12 +121,14 @@ class MiddleManager:
             loops.create_task(self._announce())
             loops.create_task(self._report())
             loops.create_task(self._watch_disks())
+            loops.create_task(self._spares.keep(lambda: len(self.running_task_ids), self._slots_for_spares))
 
     async def stop(self) -> None:
         """
         End all peons and say so; to be called when `run` has ended. Takes the grace period and a few seconds at most.
         """
         self._is_stopping = True
+        self._go(self._spares.dismiss())
         alive = [attempt for attempt in self._attempts.values() if attempt.is_alive]
         _log.info("Stopping; peons that run: %d", len(alive))
         self._go(self._say(self._overlord.announce(self._announcement())))
@@ -241,22 +256,28 @@ class MiddleManager:
         return True
 
     def _start_peon(self, record: AttemptRecord, assignment: Assignment, slot_bytes: int | None) -> Peon:
+        """A spare that is given the task; where none waits, a process made for it."""
         settings = self._settings
-        environment = peon_environment(
-            {
-                "TASK_TOKEN": assignment.token,
-                "DEEP_STORAGE": settings.deep_storage,
-                "TASK_LOGS": settings.task_logs,
-                "HOST": settings.host,
-                "PORT": str(record.port),
-                "LOG_FILE": str(record.log_file),
-                "WORK_DIR": str(record.task_dir / "work"),
-                "TASK_DIR_BYTES": str(slot_bytes) if slot_bytes is not None else None,
-            },
-            self._bytecode_dir,
+        told = {
+            "TASK_TOKEN": assignment.token,
+            "DEEP_STORAGE": settings.deep_storage,
+            "TASK_LOGS": settings.task_logs,
+            "HOST": settings.host,
+            "PORT": str(record.port),
+            "LOG_FILE": str(record.log_file),
+            "WORK_DIR": str(record.task_dir / "work"),
+            "TASK_DIR_BYTES": str(slot_bytes) if slot_bytes is not None else None,
+        }
+        arguments = peon_arguments(record.task_dir, record.attempt, record.task_id, settings.overlord)
+        self._spares.note_start()
+        return self._spares.call(arguments, variables(told), record.log_file) or Peon.start(
+            peon_command(arguments), peon_environment(told, self._bytecode_dir), record.log_file
         )
-        command = peon_command(record.task_dir, record.attempt, record.task_id, settings.overlord)
-        return Peon.start(command, environment, record.log_file)
+
+    def _slots_for_spares(self) -> int:
+        """None while no task will come, or the first bytecode is being made: a spare would make it once more."""
+        is_compiling = self._compiler is not None and self._compiler.poll() is None
+        return self._settings.worker_capacity if self.is_enabled and not is_compiling else 0
 
     def _free_port(self, taken: set[int]) -> int:
         """The first port from the start port on that neither a peon has nor a stranger."""

@@ -32,6 +32,12 @@ class MiddleManagerSettings:
     """Of the worker API. Druid: druid.plaintextPort"""
     worker_capacity: int = 2
     """Tasks at once; the Overlord keeps to it. Druid: druid.worker.capacity"""
+    spare_peons: int = 1
+    """
+    Processes that have loaded everything and wait for a task, which then begins about a second sooner; 0: none.
+
+    One, because each holds some 120 MiB while it waits, and the next is ready seconds after a task took it.
+    """
     base_task_dirs: tuple[Path, ...] = ()
     """Slots are divided among them; none: `tasks` below `data`. Druid: druid.worker.baseTaskDirs"""
     base_task_dir_bytes: int | None = None
@@ -49,6 +55,12 @@ class MiddleManagerSettings:
     disk_check_seconds: float = 3.0
     """Between two looks at what the task folders hold. Listing a folder costs about as many system calls as files."""
 
+    spare_quiet_seconds: float = 2.0
+    """
+    After the last start of anything, until a spare is loaded: a burst of short tasks is not to pay for spares, nor an
+    ingestion to share its cores with one.
+    """
+
     @property
     def runner_id(self) -> str:
         return f"{self.host}:{self.port}"
@@ -62,6 +74,8 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
         parser.error("--overlord URL is needed, such as http://127.0.0.1:8090")
     if given.worker_capacity < 0:
         parser.error(f"--worker-capacity is {given.worker_capacity}; it counts tasks and cannot be below 0")
+    if given.spare_peons < 0:
+        parser.error(f"--spare-peons is {given.spare_peons}; it counts processes and cannot be below 0")
     data = Path(given.data).absolute()
     folders: list[str] = given.base_task_dir or environment.get("NEMETON_BASE_TASK_DIR", "").split(":")
     return MiddleManagerSettings(
@@ -70,6 +84,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
         host=given.host,
         port=given.port,
         worker_capacity=given.worker_capacity,
+        spare_peons=given.spare_peons,
         base_task_dirs=tuple(Path(folder).absolute() for folder in folders if folder) or (data / "tasks",),
         base_task_dir_bytes=given.base_task_dir_size,
         peon_start_port=given.peon_start_port,
@@ -111,6 +126,13 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         type=int,
         default=fallback("WORKER_CAPACITY", "2"),
         help="task slots (default %(default)s)",
+    )
+    parser.add_argument(
+        "--spare-peons",
+        metavar="N",
+        type=int,
+        default=fallback("SPARE_PEONS", "1"),
+        help="processes that have loaded everything and wait for a task, about 120 MiB each (default %(default)s)",
     )
     parser.add_argument(
         "--base-task-dir",

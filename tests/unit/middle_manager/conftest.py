@@ -1,5 +1,6 @@
 """A fake Overlord and real MiddleManager processes, none of which outlives its test."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -51,18 +52,16 @@ class MiddleManagerProcess:
         return self.process.wait(20)
 
     def peons(self) -> list[psutil.Process]:
-        """All living peons of this data folder, whoever their parent is."""
-        found: list[psutil.Process] = []
-        for process in psutil.process_iter():
-            try:
-                is_peon = "peon.run" in (command := process.cmdline()) and any(
-                    str(self.data) in word for word in command
-                )
-                if is_peon and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
-        return found
+        """All living peons that write to a log in this data folder, whoever their parent is: those that have a task."""
+        return [process for process in _peons() if _output_of(process, 1).is_relative_to(self.data)]
+
+    def spares(self) -> list[psutil.Process]:
+        """All that wait for a task, whoever their parent is: what they complain of goes where our words go."""
+        return [
+            process
+            for process in _peons()
+            if _output_of(process, 1) == Path(os.devnull) and _output_of(process, 2) == self.output
+        ]
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ def start_middle_manager(
     for each in started:
         if each.process.poll() is None:
             each.kill()
-        for peon in each.peons():
+        for peon in (*each.peons(), *each.spares()):
             peon.kill()
 
 
@@ -103,6 +102,20 @@ def wait_until(what: Callable[[], object], seconds: float = 15) -> None:
     while not what():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.02)
+
+
+def _peons() -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if {"peon.run", "peon.spare"} & set(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+
+
+def _output_of(process: psutil.Process, descriptor: int) -> Path:
+    """What file it is; nothing real for a process that just ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process.pid}/fd/{descriptor}").readlink()
+    return Path()
 
 
 def _free_port() -> int:

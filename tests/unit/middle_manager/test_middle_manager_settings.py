@@ -35,15 +35,20 @@ def test_every_number_may_come_from_the_environment() -> None:
         "NEMETON_BASE_TASK_DIR_SIZE": "1000",
         "NEMETON_PEON_START_PORT": "9100",
         "NEMETON_GRACE": "2.5",
+        "NEMETON_SPARE_PEONS": "0",
     }
     settings = read_settings([], environment)
     assert (settings.port, settings.worker_capacity, settings.base_task_dir_bytes) == (9091, 7, 1000)
-    assert (settings.peon_start_port, settings.grace_seconds) == (9100, 2.5)
+    assert (settings.peon_start_port, settings.grace_seconds, settings.spare_peons) == (9100, 2.5, 0)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [([], "--overlord URL is needed"), (["--overlord=o", "--worker-capacity=-1"], "cannot be below 0")],
+    [
+        ([], "--overlord URL is needed"),
+        (["--overlord=o", "--worker-capacity=-1"], "--worker-capacity is -1; it counts tasks and cannot be below 0"),
+        (["--overlord=o", "--spare-peons=-1"], "--spare-peons is -1; it counts processes and cannot be below 0"),
+    ],
 )
 def test_arguments_that_make_no_sense_are_refused_in_words(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]

@@ -11,7 +11,15 @@ import pytest
 
 from middle_manager import process
 from middle_manager.disk import bytes_below
-from middle_manager.process import Peon, ProcessIdentity, exit_in_words, identity_of, peon_command, peon_environment
+from middle_manager.process import (
+    Peon,
+    ProcessIdentity,
+    exit_in_words,
+    identity_of,
+    peon_arguments,
+    peon_command,
+    peon_environment,
+)
 
 GATED = [sys.executable, "-c", "import sys; line = sys.stdin.readline(); sys.exit(0 if line else 1)"]
 
@@ -109,7 +117,7 @@ def test_a_token_is_in_the_environment_and_not_in_the_command(tmp_path: Path, mo
     assert environment["NEMETON_TASK_TOKEN"] == "secret"
     assert not {"NEMETON_PORT", "NEMETON_TASK_LOGS", "PYTHONDONTWRITEBYTECODE"} & environment.keys()
     assert environment["PYTHONPYCACHEPREFIX"] == str(tmp_path)
-    assert "--task-id=-odd id" in peon_command(tmp_path, 1, "-odd id", "http://o")
+    assert "--task-id=-odd id" in peon_command(peon_arguments(tmp_path, 1, "-odd id", "http://o"))
 
 
 def test_a_folder_holds_what_its_files_hold(tmp_path: Path) -> None:
