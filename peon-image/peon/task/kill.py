@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterable
 from math import ceil, inf
 
-from druid_core.task import KillTask
-
 from druid_core.action import (
     LockList,
     LockTryAcquire,
@@ -20,6 +18,7 @@ from druid_core.errors import TaskFailure
 from druid_core.lock import LockType
 from druid_core.report import report_frame
 from druid_core.segment import DataSegment
+from druid_core.task import KillTask
 from peon.toolbox import TaskOutcome, Toolbox
 
 _log = logging.getLogger(__name__)

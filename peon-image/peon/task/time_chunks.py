@@ -7,8 +7,6 @@ Druid: AbstractBatchIndexTask, SegmentAllocator
 
 from dataclasses import dataclass, field
 
-from druid_core.task import IndexParallelTask, IndexTask
-
 from druid_core.action import LockTryAcquire, SegmentAllocate
 from druid_core.errors import TaskFailure
 from druid_core.granularity import Granularity
@@ -16,6 +14,7 @@ from druid_core.interval import Interval, condense
 from druid_core.lock import LockType, TaskLock
 from druid_core.segment import SegmentIdWithShardSpec
 from druid_core.shard_spec import NumberedShardSpec
+from druid_core.task import IndexParallelTask, IndexTask
 from peon.toolbox import Toolbox
 
 DEFAULT_LOCK_TIMEOUT_MS = 300_000
