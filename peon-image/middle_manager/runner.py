@@ -275,9 +275,10 @@ class MiddleManager:
         )
 
     def _slots_for_spares(self) -> int:
-        """None while no task will come, or the first bytecode is being made: a spare would make it once more."""
+        """None while no task can come, or the first bytecode is being made: a spare would make it once more."""
         is_compiling = self._compiler is not None and self._compiler.poll() is None
-        return self._settings.worker_capacity if self.is_enabled and not is_compiling else 0
+        is_open = self.is_enabled and not self._overlord_is_away
+        return self._settings.worker_capacity if is_open and not is_compiling else 0
 
     def _free_port(self, taken: set[int]) -> int:
         """The first port from the start port on that neither a peon has nor a stranger."""
@@ -345,6 +346,7 @@ class MiddleManager:
         if self._overlord_is_away:
             self._overlord_is_away = False
             _log.info("The Overlord answers again")
+            self._spares.note_start()  # whatever else starts on this machine together with it comes first
             self._unreported |= set(self._attempts)
             self._has_news.set()
 

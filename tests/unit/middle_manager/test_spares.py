@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from middle_manager import spares
 from middle_manager.process import Peon
+from middle_manager.settings import read_settings
 from middle_manager.spares import Spares, is_wanted
 from tests.support.fake_overlord import FakeOverlord
 from tests.unit.middle_manager.conftest import MiddleManagerProcess, wait_until
@@ -103,6 +105,22 @@ def test_a_peon_that_was_a_spare_is_found_again(overlord: FakeOverlord, start_mi
     wait_until(lambda: "Attempt 1 of task [n] still runs" in second.output.read_text())
     assert [peon.pid for peon in second.peons()] == [spare.pid]
     assert overlord.wait_for(lambda: overlord.report_of(attempt, "ENDED"))["status"]["status"] == "SUCCESS"
+
+
+def test_while_the_overlord_is_away_no_spare_is_loaded(overlord: FakeOverlord, start_middle_manager: Start) -> None:
+    overlord.go_away()
+    middle_manager = start_middle_manager()
+    wait_until(lambda: "does not answer" in middle_manager.output.read_text())
+    overlord.come_back()
+    spare_of(middle_manager)
+    words = middle_manager.output.read_text()
+    assert 0 < words.index("The Overlord answers again") < words.index("A spare peon waits")
+    answered, waits = (
+        datetime.fromisoformat(line.split()[0])
+        for line in words.splitlines()
+        if "answers again" in line or "A spare peon waits" in line
+    )
+    assert waits - answered >= timedelta(seconds=read_settings(["--overlord=o"], {}).spare_quiet_seconds)
 
 
 @pytest.mark.parametrize("listens", [True, False])
