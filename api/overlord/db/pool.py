@@ -23,10 +23,14 @@ DATABASE_AWAY = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
-"""What asyncpg raises while Postgres is away. asyncpg.InterfaceError: a connection that broke under us."""
+"""
+What asyncpg raises while Postgres is away. InterfaceError: a connection that broke under us; InternalClientError: one
+that breaks in the moment in which a statement is begun on it.
+"""
 
 
 async def _nothing_to_reset(connection: Connection) -> None:
