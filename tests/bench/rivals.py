@@ -67,7 +67,7 @@ class Nemeton:
 
     def peon_pids(self) -> list[int]:
         """The peons there are now, those that wait for a task included."""
-        return self._below("peon.run", "nemeton peon")
+        return self._below("peon.run", "peon.spare", "nemeton peon")
 
     def __enter__(self) -> Self:
         overlord, worker = free_ports(2)

@@ -121,6 +121,7 @@ class House:
             try:
                 mine = os.fsencode(self.data) in (process / "cmdline").read_bytes()
                 mine = mine or (process / "cwd").readlink().is_relative_to(self.data)
+                mine = mine or (process / "fd/2").readlink().is_relative_to(self.data)  # a peon that was a spare
             except OSError:
                 continue
             identity = ProcessIdentity.of(int(process.name)) if mine else None
@@ -129,11 +130,16 @@ class House:
         return found
 
     def peons(self) -> list[ProcessIdentity]:
+        """Those that have a task."""
+
         def is_peon(process: ProcessIdentity) -> bool:
+            folder = Path(f"/proc/{process.pid}")
             try:
-                return b"peon.run" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+                command = (folder / "cmdline").read_bytes()
+                is_called = (folder / "fd/1").readlink().is_relative_to(self.data)
             except OSError:
                 return False
+            return b"peon.run" in command or (b"peon.spare" in command and is_called)
 
         return [process for process in self.processes() if is_peon(process)]
 
