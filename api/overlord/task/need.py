@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from druid_core.interval import Interval, condense
+from druid_core.interval import Interval
 from druid_core.lock import LockType
-from druid_core.spec.schema import GranularitySpec
 from druid_core.task import IndexParallelTask, IndexTask, KillTask, NoopTask, Task
 
 
@@ -33,19 +32,10 @@ def need_of(task: Task) -> LockNeed | None:
             granularity_spec = task.spec.data_schema.granularity_spec
             if not granularity_spec.intervals:
                 return None
-            chunks = (_widened(interval, granularity_spec) for interval in granularity_spec.intervals)
             appends = task.spec.io_config.append_to_existing
             lock_type = _appending_type(task.context) if appends else _replacing_type(task.context)
-            intervals = condense(chunk for chunk in chunks if not chunk.is_empty)
+            intervals = granularity_spec.covered()
             return LockNeed(lock_type, intervals) if intervals else None
-
-
-def _widened(interval: Interval, spec: GranularitySpec) -> Interval:
-    """The buckets that `interval` touches, as one. Only those at its ends are looked at: there may be millions."""
-    if spec.type == "arbitrary" or interval.is_empty:
-        return interval
-    granularity = spec.segment_granularity
-    return Interval(granularity.bucket(interval.start_ms).start_ms, granularity.bucket(interval.end_ms - 1).end_ms)
 
 
 def _appending_type(context: Mapping[str, object]) -> LockType:

@@ -163,6 +163,20 @@ class GranularitySpec(SpecModel):
                     chunks.append(chunk)
         return chunks
 
+    def covered(self) -> list[Interval]:
+        """
+        The time of those chunks, neighbours joined.
+
+        Only the ends of the given intervals are looked at: between them there may be more chunks than there is memory.
+        """
+        return condense(self._widened(interval) for interval in self.intervals if not interval.is_empty)
+
+    def _widened(self, interval: Interval) -> Interval:
+        if self.type == "arbitrary":
+            return interval
+        first = self.segment_granularity.bucket(interval.start_ms)
+        return Interval(first.start_ms, self.segment_granularity.bucket(interval.end_ms - 1).end_ms)
+
     def to_wire(self) -> dict[str, Any]:
         segment = {} if self.type == "arbitrary" else {"segmentGranularity": self.segment_granularity.to_wire()}
         return {

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from druid_core.errors import TaskFailure
-from druid_core.interval import Interval, condense
+from druid_core.interval import Interval
 from druid_core.report import IngestionState
 from druid_core.spec.schema import GranularitySpec
 from druid_core.spec.tuning import DynamicPartitionsSpec
@@ -207,7 +207,7 @@ class _Buckets:
     @classmethod
     def of(cls, granularity: GranularitySpec) -> "_Buckets | None":
         """None where the spec names no intervals."""
-        return cls(condense(granularity.chunks())) if granularity.intervals else None
+        return cls(granularity.covered()) if granularity.intervals else None
 
     def contain(self, time_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which instants lie in one of them."""

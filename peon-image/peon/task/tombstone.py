@@ -2,15 +2,20 @@
 Tombstones: what `dropExisting` leaves where there was data before and the new input has none. Druid: TombstoneHelper
 """
 
-from collections.abc import Collection
+import itertools
+from collections.abc import Collection, Iterator
 
 from druid_core.action import SegmentListUsed
 from druid_core.interval import Interval, condense
 from druid_core.segment import DataSegment
 from druid_core.shard_spec import TombstoneShardSpec
+from druid_core.spec.schema import GranularitySpec
 from druid_core.task import IndexParallelTask, IndexTask
 from peon.task.time_chunks import TimeChunks
 from peon.toolbox import Toolbox
+
+MOST_TOMBSTONES = 10_000
+"""Each is a row that every Broker keeps in memory; so many mean a mistaken granularity, not a wish."""
 
 
 def tombstones(
@@ -23,9 +28,12 @@ def tombstones(
     intervals = condense(granularity.intervals)
     used = toolbox.overlord.perform(SegmentListUsed(data_source=task.data_source, intervals=intervals))
     taken = condense(segment.interval for segment in used if not isinstance(segment.shard_spec, TombstoneShardSpec))
-    emptied = {
-        bucket for bucket in granularity.chunks() if bucket not in filled and any(bucket.overlaps(old) for old in taken)
-    }
+    emptied = {bucket for old in taken for bucket in _buckets_of(old, granularity) if bucket not in filled}
+    if len(emptied) > MOST_TOMBSTONES:
+        raise TaskFailure(
+            f"Dropping what exists in {', '.join(map(str, intervals))} would take more than [{MOST_TOMBSTONES}] "
+            "tombstones; use a coarser segmentGranularity or shorter intervals"
+        )
     return [
         DataSegment(
             data_source=task.data_source,
@@ -38,3 +46,14 @@ def tombstones(
         )
         for bucket in sorted(emptied)
     ]
+
+
+def _buckets_of(old: Interval, granularity: GranularitySpec) -> Iterator[Interval]:
+    """The time chunks of the spec that overlap data from before; never more than one beyond what is allowed."""
+    if granularity.type == "arbitrary":
+        yield from (chunk for chunk in granularity.chunks() if chunk.overlaps(old))
+        return
+    for covered in granularity.covered():
+        if covered.overlaps(old):
+            shared = Interval(max(covered.start_ms, old.start_ms), min(covered.end_ms, old.end_ms))
+            yield from itertools.islice(granularity.segment_granularity.buckets(shared), MOST_TOMBSTONES + 1)

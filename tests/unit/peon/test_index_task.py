@@ -273,6 +273,24 @@ def test_drop_existing_buries_chunks_that_get_no_rows(house: House) -> None:
     assert tombstone["version"] == data["version"]
 
 
+def test_intervals_of_more_chunks_than_memory_are_no_matter(house: House) -> None:
+    house.run(_task([GOOD], intervals=["0000/9999"], segmentGranularity="SECOND"))
+    assert house.published[0]["interval"] == "2024-01-01T10:00:00.000Z/2024-01-01T10:00:01.000Z"
+
+
+def test_more_tombstones_than_are_sensible_are_refused_in_words(house: House) -> None:
+    used = {
+        "dataSource": "wiki",
+        "interval": "2024-01-01T00:00:00.000Z/2025-01-01T00:00:00.000Z",
+        "version": "2020-01-01T00:00:00.000Z",
+        "shardSpec": {"type": "numbered", "partitionNum": 0, "partitions": 1},
+    }
+    house.refuse["segmentListUsed"] = [used]
+    with pytest.raises(TaskFailure, match=r"more than \[10000\] tombstones"):
+        house.run(_task([GOOD], intervals=["2024/2025"], io={"dropExisting": True}, segmentGranularity="MINUTE"))
+    assert house.published == []
+
+
 def test_given_chunks_of_any_length_are_kept(house: House) -> None:
     intervals = ["2024-01-01T00:00/2024-01-01T12:00", "2024-01-02T06:00/2024-01-03T18:00"]
     house.run(_task([GOOD, NEXT_DAY, GOOD | {"t": "2024-01-01T12:00:00Z"}], intervals=intervals, type="arbitrary"))
