@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Collection, Iterator
 
 from druid_core.action import SegmentListUsed
+from druid_core.errors import TaskFailure
 from druid_core.interval import Interval, condense
 from druid_core.segment import DataSegment
 from druid_core.shard_spec import TombstoneShardSpec
