@@ -2,7 +2,6 @@
 Tombstones: what `dropExisting` leaves where there was data before and the new input has none. Druid: TombstoneHelper
 """
 
-import itertools
 from collections.abc import Collection, Iterator
 
 from druid_core.action import SegmentListUsed
@@ -29,12 +28,14 @@ def tombstones(
     intervals = condense(granularity.intervals)
     used = toolbox.overlord.perform(SegmentListUsed(data_source=task.data_source, intervals=intervals))
     taken = condense(segment.interval for segment in used if not isinstance(segment.shard_spec, TombstoneShardSpec))
-    emptied = {bucket for old in taken for bucket in _buckets_of(old, granularity) if bucket not in filled}
-    if len(emptied) > MOST_TOMBSTONES:
-        raise TaskFailure(
-            f"Dropping what exists in {', '.join(map(str, intervals))} would take more than [{MOST_TOMBSTONES}] "
-            "tombstones; use a coarser segmentGranularity or shorter intervals"
-        )
+    emptied: set[Interval] = set()
+    for bucket in (bucket for old in taken for bucket in _buckets_of(old, granularity) if bucket not in filled):
+        emptied.add(bucket)
+        if len(emptied) > MOST_TOMBSTONES:
+            raise TaskFailure(
+                f"Dropping what exists in {', '.join(map(str, intervals))} would take more than [{MOST_TOMBSTONES}] "
+                "tombstones; use a coarser segmentGranularity or shorter intervals"
+            )
     return [
         DataSegment(
             data_source=task.data_source,
@@ -50,11 +51,11 @@ def tombstones(
 
 
 def _buckets_of(old: Interval, granularity: GranularitySpec) -> Iterator[Interval]:
-    """The time chunks of the spec that overlap data from before; never more than one beyond what is allowed."""
+    """The time chunks of the spec that overlap data from before; there may be more than anyone can count."""
     if granularity.type == "arbitrary":
         yield from (chunk for chunk in granularity.chunks() if chunk.overlaps(old))
         return
     for covered in granularity.covered():
         if covered.overlaps(old):
             shared = Interval(max(covered.start_ms, old.start_ms), min(covered.end_ms, old.end_ms))
-            yield from itertools.islice(granularity.segment_granularity.buckets(shared), MOST_TOMBSTONES + 1)
+            yield from granularity.segment_granularity.buckets(shared)
