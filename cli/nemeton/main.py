@@ -57,8 +57,10 @@ def up(
     host: Annotated[
         str, typer.Option(help="The address to listen on. Others than 127.0.0.1 are open to the network.")
     ] = ("127.0.0.1"),
-    port: Annotated[int, typer.Option(help="The Overlord's port. 0: any free one.")] = 8090,
-    worker_port: Annotated[int, typer.Option(help="The MiddleManager's port. 0: any free one.")] = 8091,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The Overlord's port. 0: any free one.")] = 8090,
+    worker_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The MiddleManager's port. 0: any free one.")
+    ] = 8091,
     worker_capacity: Annotated[int, typer.Option(min=1, help="How many tasks run at once.")] = 2,
     database_url: Annotated[
         str | None,
@@ -99,7 +101,7 @@ def overlord(
         str, typer.Option(envvar="NEMETON_DATABASE_URL", help="postgresql://user:password@host/database")
     ],
     host: Annotated[str, typer.Option(envvar="NEMETON_HOST", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="NEMETON_PORT", help="The port to listen on.")] = 8090,
+    port: Annotated[int, typer.Option(envvar="NEMETON_PORT", min=0, max=65535, help="The port to listen on.")] = 8090,
     task_logs: Annotated[
         str | None,
         typer.Option(envvar="NEMETON_TASK_LOGS", help="URL for logs and reports: file://, s3://, gs://, az://."),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 STYLES = {"SUCCESS": "green", "FAILED": "red", "RUNNING": "cyan", "PENDING": "yellow", "WAITING": "yellow"}
@@ -19,16 +20,16 @@ def show(tasks: list[dict[str, Any]], console: Console) -> None:
         state = state_of(task)
         table.add_row(
             f"[{STYLES.get(state, 'default')}]{state}[/]",
-            str(task.get("type") or ""),
-            str(task.get("dataSource") or ""),
+            escape(str(task.get("type") or "")),
+            escape(str(task.get("dataSource") or "")),
             str(task.get("createdTime") or "").replace("T", " ")[:19],
             duration(int(task.get("duration") or -1)),
-            str(task["id"]),
+            escape(str(task["id"])),
         )
     console.print(table)
     failed = [task for task in tasks if task.get("errorMsg")]
     for task in failed[:5]:
-        console.print(f"\n[red]{task['id']}[/]: {task['errorMsg']}")
+        console.print(f"\n[red]{escape(str(task['id']))}[/]: {escape(str(task['errorMsg']))}")
 
 
 def state_of(task: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from druid_core.errors import InvalidInput
+from druid_core.storage.object_store import check_url
 from nemeton.up.address import answers, reserve
 from nemeton.up.folder import DataFolder
 from nemeton.up.part import Part
@@ -44,8 +46,13 @@ def plan(wishes: Wishes, folder: DataFolder, say: Callable[[str], None]) -> Plan
     """
     The parts for these wishes. Makes the database's folder where it is missing, the one slow step.
 
-    Raises Conflict where a port is taken, and what EmbeddedPostgres raises.
+    Raises Conflict where a port is taken, InvalidInput where a wish makes no sense, and what EmbeddedPostgres raises.
     """
+    if wishes.port == wishes.worker_port != 0:
+        raise InvalidInput(f"--port and --worker-port are both {wishes.port}: the two servers need a port each")
+    for url in (wishes.deep_storage, wishes.task_logs):
+        if url is not None and "://" in url:
+            check_url(url)
     port = reserve(wishes.host, wishes.port, "--port")
     worker_port = reserve(wishes.host, wishes.worker_port, "--worker-port")
     floors: list[list[Part]] = []

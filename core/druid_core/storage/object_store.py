@@ -26,6 +26,16 @@ _CLOUDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "azure": "az"}
 _RETRY: "RetryConfig" = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}
 
 
+def check_url(url: str) -> None:
+    """Raises InvalidInput, naming what was expected, for a URL that no `ObjectStore` can be made of."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("", "file") and (parts.scheme not in _CLOUDS or not parts.netloc):
+        raise InvalidInput(
+            f"[{url}] is no object store: expected file:///folder, s3://bucket/prefix, gs://bucket/prefix "
+            "or az://container/prefix"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """One object: its path below the store's root, its size in bytes, when it was last written (ms UTC)."""
@@ -62,11 +72,7 @@ class ObjectStore:
             with _as_domain_errors(str(folder)):
                 folder.mkdir(parents=True, exist_ok=True)
                 return cls(folder.as_uri(), "file", "", str(folder), LocalStore(folder))
-        if parts.scheme not in _CLOUDS or not parts.netloc:
-            raise InvalidInput(
-                f"[{url}] is no object store: expected file:///folder, s3://bucket/prefix, gs://bucket/prefix "
-                "or az://container/prefix"
-            )
+        check_url(url)
         scheme, prefix = _CLOUDS[parts.scheme], parts.path.strip("/")
         with _as_domain_errors(url):
             store = from_url(

@@ -84,6 +84,8 @@ class _Ingestion:
             kept = self._kept(batch, faults, count)
             for closed in sinks.add(chunk if kept is None else chunk.take(kept)):
                 publication.take(closed)
+        if not count.meters.totals().processed_bytes:
+            _log.warning("The input has no data: nothing matches the inputSource, or all of it is empty")
         publication.finish(sinks.close())
         self._count_determined_partitions(count)
         buried = tombstones(self._task, self._toolbox, self._time_chunks, publication.filled)

@@ -142,6 +142,38 @@ def test_nobody_listening_is_told_with_what_to_start() -> None:
     assert "nemeton up" in result.stderr
 
 
+def test_words_in_brackets_are_shown_as_they_are(scripted_overlord: ScriptedOverlord) -> None:
+    task = {
+        "id": "a[i5]b",
+        "type": "noop",
+        "dataSource": "[red]",
+        "statusCode": "FAILED",
+        "errorMsg": "Cannot push to [/tmp/deep]: Disk full",
+        "duration": -1,
+        "createdTime": "2026-01-01T00:00:00.000Z",
+    }
+    scripted_overlord.on("GET /tasks", json.dumps([task]).encode())
+    result = nemeton("tasks", "--overlord", scripted_overlord.url)
+    assert result.exit_code == 0
+    assert all(words in result.output for words in ("a[i5]b", "[red]", "[/tmp/deep]"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--port", "18999", "--worker-port", "18999"], "are both 18999"),
+        (["--deep-storage", "hdfs://x"], "is no object store: expected"),
+        (["--task-logs", "ftp://x/y"], "is no object store: expected"),
+        (["--port", "99999"], "less than or equal to 65535"),
+    ],
+)
+def test_up_refuses_what_cannot_work_before_anything_starts(tmp_path: Path, options: list[str], words: str) -> None:
+    result = nemeton("up", "--data", str(tmp_path / "data"), *options)
+    assert result.exit_code != 0
+    assert words in " ".join(result.output.split())
+    assert not (tmp_path / "data" / "postgres").exists()
+
+
 def test_tasks_are_filtered_by_the_overlord_and_shown_a_line_each(scripted_overlord: ScriptedOverlord) -> None:
     task = {"id": ID, "type": "noop", "dataSource": "none", "createdTime": "2026-01-01T00:00:00.000Z"}
     running = task | {"statusCode": "RUNNING", "runnerStatusCode": "WAITING", "duration": -1, "errorMsg": None}
