@@ -1,6 +1,6 @@
 """
 Names of Kubernetes objects, labels and annotations: Druid's own, so that selectors and dashboards made for Druid's
-Kubernetes runner keep working.
+Kubernetes runner keep working; and those of the DruidTask, which Druid does not have.
 
 Pure functions and constants. A task's id cannot be read back from an object's name or labels; it stands, whole, in the
 annotation `task.id`.
@@ -52,6 +52,63 @@ ANNOTATION_TLS_ENABLED = "tls.enabled"
 ANNOTATION_TASK = "task"
 """The payload, gzipped, in base64, where it is small enough. On pods alone."""
 
+GROUP = "druid.nemeton.dev"
+"""The API group of our own objects, and the prefix of all labels and annotations that Druid does not know."""
+
+VERSION = "v1alpha1"
+"""The version of the group that the operator reads and writes."""
+
+API_VERSION = f"{GROUP}/{VERSION}"
+"""As it stands in an object's `apiVersion`."""
+
+KIND = "DruidTask"
+"""One task, as an object."""
+
+PLURAL = "druidtasks"
+"""As it stands in the API server's paths."""
+
+LOG_FINALIZER = f"{GROUP}/log"
+"""On DruidTasks and their pods until the log is in storage: neither may be gone before."""
+
+LABEL_SUBMITTED_BY = f"{GROUP}/submitted-by"
+"""On a DruidTask that the operator made: `rest`, for a task that came by REST. One that was applied has none."""
+
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+"""Which run of its task a pod is, from 1; on its Secret too."""
+
+LABEL_RELEASE = f"{GROUP}/release"
+"""Which operator takes care of an object: several may share a namespace."""
+
+LABEL_KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
+"""The queue in which Kueue holds a pod until there is quota for it."""
+
+ANNOTATION_ATTEMPT = f"{GROUP}/attempt"
+"""As the label of this name."""
+
+ANNOTATION_SPEC_HASH = f"{GROUP}/spec-hash"
+"""Of a DruidTask's task as it was submitted: tells an edit that comes too late."""
+
+ANNOTATION_PEON = f"{GROUP}/peon"
+"""On a pod template: `druid` where its image is Apache Druid's own, whose payload comes in its environment."""
+
+STOCK_PEON = "druid"
+"""The value of that annotation."""
+
+CONDITION_SUBMITTED = "Submitted"
+"""The Overlord has the task."""
+
+CONDITION_LOCKS_ACQUIRED = "LocksAcquired"
+"""The task has its locks, or needs none; while it waits the message says who holds them."""
+
+CONDITION_POD_SCHEDULED = "PodScheduled"
+"""The pod of the present attempt has a node; until then the message has the scheduler's own words."""
+
+CONDITION_RUNNING = "Running"
+"""The peon runs; before, the message says what keeps it from starting."""
+
+CONDITION_COMPLETE = "Complete"
+"""The task is finished; the reason is `Success`, or the cause of its failure."""
+
 PEON_CONTAINER = "main"
 """The container whose output is the task's log."""
 
@@ -73,6 +130,20 @@ def job_name(task_id: str, prefix: str = "") -> str:
     readable = _OUTSIDE_NAME.sub("", prefix or task_id).lower()[:_READABLE_NAME_CHARACTERS]
     # murmur3 x64 128, seed 0, of the id's UTF-8, both halves little-endian. Druid: Hashing.murmur3_128
     return f"{readable or 'task'}-{mmh3.hash_bytes(task_id, 0, True).hex()}"
+
+
+def pod_name(task_id: str, attempt: int, prefix: str = "") -> str:
+    """
+    The name of the pod, and of the Secret, of one attempt, at most 63 characters: a pod's name is its host name too.
+
+    The first attempt's is the Job's name; the later ones' end in their number, so that no name is ever used twice.
+    """
+    name = job_name(task_id, prefix)
+    if attempt == 1:
+        return name
+    readable, _, digest = name.rpartition("-")
+    suffix = f"-{digest}-{attempt}"
+    return readable[: MAX_LABEL_CHARACTERS - len(suffix)] + suffix
 
 
 def id_label(task_id: str) -> str:
