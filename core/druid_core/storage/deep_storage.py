@@ -72,7 +72,10 @@ class DeepStorage:
         target = base / segment_path(segment, hadoop_safe=False) / "index"
         intermediate = base / _INTERMEDIATE / str(uuid.uuid4())
         try:
-            shutil.copytree(folder, intermediate)
+            intermediate.mkdir(parents=True)
+            # One by one, not by `copytree`: that goes on after a full disk and raises a list of all that it met.
+            for file in sorted(folder.iterdir()):
+                shutil.copy2(file, intermediate / file.name)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 shutil.rmtree(target)

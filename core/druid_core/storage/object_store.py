@@ -5,10 +5,11 @@ Credentials come from each cloud's own environment variables (`AWS_ACCESS_KEY_ID
 `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, …) or from the machine's identity.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -24,6 +25,10 @@ if TYPE_CHECKING:  # the library has these for type checkers alone
 
 _CLOUDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "azure": "az"}
 _RETRY: "RetryConfig" = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}
+_PIECE_BYTES = 5 << 20
+"""Of what is uploaded in pieces: the least that S3 takes."""
+_UPLOADS_AT_ONCE = 4
+"""Of pieces: what a large object takes of memory is so many times that."""
 
 
 def check_url(url: str) -> None:
@@ -71,7 +76,7 @@ class ObjectStore:
             folder = Path(unquote(parts.path) if parts.scheme else url).absolute()
             with _as_domain_errors(str(folder)):
                 folder.mkdir(parents=True, exist_ok=True)
-                return cls(folder.as_uri(), "file", "", str(folder), LocalStore(folder))
+                return cls(folder.as_uri(), "file", "", str(folder), LocalStore(folder, automatic_cleanup=True))
         check_url(url)
         scheme, prefix = _CLOUDS[parts.scheme], parts.path.strip("/")
         with _as_domain_errors(url):
@@ -82,10 +87,17 @@ class ObjectStore:
             )
         return cls(url, scheme, parts.netloc, prefix, store)
 
-    def put(self, path: str, data: bytes | Path) -> None:
-        """Write an object whole, from memory or from a file; an older one of the path is replaced."""
+    def put(self, path: str, data: bytes | Path | Iterator[bytes]) -> None:
+        """Write an object whole, from memory, a file or chunks that follow; an older one of the path is replaced."""
         with _as_domain_errors(self.describe(path)):
-            obstore.put(self._store, path, data)
+            if not isinstance(data, bytes | Path):
+                data = _gathered(data)
+            obstore.put(self._store, path, data, max_concurrency=_UPLOADS_AT_ONCE)
+
+    def copy(self, path: str, to: str) -> None:
+        """Have the storage copy an object; an older one at `to` is replaced."""
+        with _as_domain_errors(self.describe(path)):
+            obstore.copy(self._store, path, to)
 
     def get(self, path: str, start: int = 0, end: int | None = None) -> bytes:
         """Bytes `start` up to but not including `end` (None: all the rest)."""
@@ -119,9 +131,31 @@ class ObjectStore:
         except NotFound:
             return
 
+    def delete_all(self, paths: Sequence[str]) -> None:
+        """Remove objects, many at a time where the storage can. Those that are gone already are no error."""
+        try:
+            with _as_domain_errors(self.url):
+                if paths:
+                    obstore.delete(self._store, paths)
+        except NotFound:  # and nobody says how many of the others it has removed
+            for path in paths:
+                self.delete(path)
+
     def describe(self, path: str) -> str:
         """The object's full address, for messages."""
         return f"{self.url.rstrip('/')}/{path}"
+
+
+def _gathered(chunks: Iterator[bytes]) -> bytes | Iterator[bytes]:
+    """As bytes where they are few: an upload in pieces takes three requests, and no storage takes one of no pieces."""
+    first: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        first.append(chunk)
+        size += len(chunk)
+        if size > _PIECE_BYTES:
+            return chain(first, chunks)
+    return b"".join(first)
 
 
 @contextmanager
