@@ -63,6 +63,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     chat: ChatServer
 
+    def __init__(self, address: tuple[str, int], exchange: type[BaseHTTPRequestHandler]) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, exchange)
+
     def server_bind(self) -> None:
         """Without HTTPServer's own step, which looks up the host's name and may wait for a name server."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

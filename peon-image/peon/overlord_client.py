@@ -27,6 +27,7 @@ _PATIENCE_SECONDS = 600.0
 """How long the Overlord may be away before a task gives up: longer than any restart or failover. Druid: about 10 min"""
 _ANSWER_TIMEOUT_SECONDS = 300.0
 """Longer than Druid's `taskLockTimeout` by default is not needed: an Overlord answers a waiting lock request sooner."""
+_FORBIDDEN = 403
 _TOO_MANY_REQUESTS = 429
 
 
@@ -49,6 +50,10 @@ class Refused(TaskFailure):
     def __init__(self, status: int, text: str) -> None:
         self.status = status
         super().__init__(text)
+
+
+class AttemptVoid(Refused):
+    """The attempt's token counts no more: the task has ended, or another attempt has it. No word of ours is wanted."""
 
 
 class OverlordClient:
@@ -88,6 +93,10 @@ class OverlordClient:
         """Perform an action, given as JSON object; its result as JSON value. Raises Refused, Unavailable."""
         return self._perform(raw_action, self._wait)
 
+    def check_attempt(self) -> None:
+        """Raises AttemptVoid where nothing that we say counts; as above else. Waits for the Overlord as the last word does."""
+        self._perform({"type": "lockList"}, time.sleep)
+
     def send_last_word(self, raw_status: dict[str, Any]) -> None:
         """Say how the task ended; waits for the Overlord even when the peon was told to stop. Raises as above."""
         self._perform({"type": "updateStatus", "status": "", "statusFull": raw_status}, time.sleep)
@@ -113,6 +122,8 @@ class OverlordClient:
             else:
                 if status < 300:
                     return orjson.loads(answer)
+                if status == _FORBIDDEN:
+                    raise AttemptVoid(status, _words_of(status, answer))
                 if 300 <= status < 500 and status != _TOO_MANY_REQUESTS:
                     raise Refused(status, _words_of(status, answer))
                 trouble = _words_of(status, answer)

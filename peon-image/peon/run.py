@@ -21,7 +21,7 @@ from peon.chat import ChatServer
 from peon.failure import in_words
 from peon.last_word import LastWord
 from peon.log_lines import write_log_to_stdout
-from peon.overlord_client import OverlordClient, TaskHeader
+from peon.overlord_client import AttemptVoid, OverlordClient, TaskHeader
 from peon.settings import PeonSettings, read_settings
 from peon.stop import StopSignal, TaskCanceled, stop_on_signals
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__ if __name__ != "__main__" else "peon.run")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run one task. 0 when it ran, whether it succeeded or failed; 1 when it could not start.
+    Run one task. 0 when it ran, whether it succeeded or failed; 1 when it could not start, or counts no more.
 
     Druid: CliPeon
     """
@@ -64,8 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overlord.speak_for(header)
     _log.info("Running task [%s] of type [%s]", header.id, header.type)
     life = _Life(settings, overlord, header, raw_task, chat, stop)
-    report, error_msg = life.run_task()
-    life.say_how_it_ended(report, LastWord(header.id, _now_ms() - started_ms, error_msg))
+    try:
+        report, error_msg = life.run_task()
+        life.say_how_it_ended(report, LastWord(header.id, _now_ms() - started_ms, error_msg))
+    except AttemptVoid as error:
+        _log.error("The peon ends and leaves nothing, for its attempt counts no more: %s", error)
+        return 1
     return 0
 
 
@@ -90,13 +94,15 @@ class _Life:
         self._toolbox: Toolbox | None = None
 
     def run_task(self) -> tuple[dict[str, Any] | None, str | None]:
-        """The task's report, where it has one, and its error message, where it failed. Raises nothing."""
+        """The task's report, where it has one, and its error message, where it failed. Raises AttemptVoid alone."""
         try:
             self._tell_location()
             return self._perform(), None
         except TaskCanceled as error:
             _log.info("%s", error)
             error_msg = str(error)
+        except AttemptVoid:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a task dies of becomes its error message
             _log.exception("Task [%s] failed", self._header.id)
             error_msg = in_words(error, self._toolbox.progress.doing if self._toolbox else None)
@@ -108,9 +114,12 @@ class _Life:
         """
         Report, status file, and the word to the Overlord, in this order: who hears the word finds the rest.
 
-        Whatever cannot be stored is named in the log and keeps no other part back.
+        Whatever cannot be stored is named in the log and keeps no other part back. Raises AttemptVoid before anything
+        is pushed: what the attempt after this one has stored must stay.
         """
         settings = self._settings
+        if settings.pushes_status:
+            self._check_attempt()
         if report is not None:
             with _or_log("store the report"):
                 raw_report = orjson.dumps(report)
@@ -118,11 +127,12 @@ class _Life:
                     _write_whole(settings.report_file, raw_report)
                 if settings.task_logs is not None:
                     self._push("report.json", raw_report)
-        with _or_log("store the status"):
-            raw_status = orjson.dumps(word.to_wire())
-            if settings.status_file is not None:
+        raw_status = orjson.dumps(word.to_wire())
+        if settings.status_file is not None:
+            with _or_log("write the status file"):
                 _write_whole(settings.status_file, raw_status)
-            elif settings.task_logs is not None:
+        if settings.pushes_status and settings.task_logs is not None:
+            with _or_log("store the status"):
                 self._push("status.json", raw_status)
         _log.info(
             "Task [%s] ended: %s%s", word.task_id, word.status_code, f", {word.error_msg}" if word.error_msg else ""
@@ -209,6 +219,17 @@ class _Life:
             return
         location = {"host": self._settings.host, "port": self._chat.port, "tlsPort": -1}
         self._overlord.send_action({"type": "updateLocation", "location": location})
+
+    def _check_attempt(self) -> None:
+        """Raises AttemptVoid. An Overlord that cannot be asked has voided nothing that we know of."""
+        if self._overlord is None:
+            return
+        try:
+            self._overlord.check_attempt()
+        except AttemptVoid:
+            raise
+        except NemetonError as error:
+            _log.warning("The Overlord did not say whether this attempt still counts: %s", in_words(error))
 
     def _push(self, name: str, data: bytes) -> None:
         from druid_core.storage.task_logs import TaskLogName, TaskLogs

@@ -41,7 +41,8 @@ class PeonSettings:
     task_file: Path | None
     """Read where it exists; else the payload is fetched from the Overlord."""
     status_file: Path | None
-    """None: pushed to task-log storage instead."""
+    pushes_status: bool
+    """To task-log storage: nobody is there to take the status file."""
     report_file: Path | None
     """Besides, the report is pushed to task-log storage where there is one."""
     task_id: str | None
@@ -79,7 +80,8 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
     parser = _parser(environment)
     given = parser.parse_args(arguments)
     files: list[str] = given.files
-    task_file = status_file = report_file = None
+    task_file = report_file = None
+    status_file = Path(given.status_file) if given.status_file else None
     work_dir = Path(given.work_dir) if given.work_dir else None
     is_task_dir = bool(files) and Path(files[0]).is_dir()
     if is_task_dir:
@@ -107,6 +109,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
     return PeonSettings(
         task_file=task_file,
         status_file=status_file,
+        pushes_status=not files,
         report_file=report_file,
         task_id=given.task_id,
         is_under_runner=is_task_dir,
@@ -162,6 +165,12 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="FILE",
         default=fallback("LOG_FILE"),
         help="where standard output is redirected to, served as the task's log",
+    )
+    parser.add_argument(
+        "--status-file",
+        metavar="FILE",
+        default=fallback("STATUS_FILE"),
+        help="as in a pod: where the final status goes besides storage",
     )
     parser.add_argument(
         "--work-dir", metavar="DIR", default=fallback("WORK_DIR"), help="scratch folder (default: a temporary one)"

@@ -21,8 +21,9 @@ PART_BYTES = 64 << 10
 """A part that holds so much is full: what a reader of a growing log may have to read anew, and what may be lost with a
 machine, is no more than that."""
 
-_FILE_NAME_BYTES = 255
-"""What file systems allow; a longer id is kept under its SHA-256 (Druid fails to store it)."""
+_FILE_NAME_BYTES = 250
+"""File systems allow 255, of which a file that is not whole yet takes some for a number; a longer id is kept under its
+SHA-256 (Druid fails to store it)."""
 
 _PARTS = "log.parts"
 _ATTEMPTS = "log.attempts"
@@ -109,7 +110,7 @@ class TaskLogs:
         return True
 
     def best_log(self, task_id: str) -> StoredLog | None:
-        """All that storage knows of a task's log: whole logs of attempts, and parts where there is no more. None: none."""
+        """All that there is of a task's log: whole logs of attempts, parts where an attempt has no more. None: nothing."""
         found = self._find(task_id)
         if found.log_bytes is None and not found.attempts and not found.parts:
             return None

@@ -82,9 +82,7 @@ def _finish(
         logs.finish_attempt(task_id, attempt, text.encode())
 
 
-def _continued(
-    parts: StoredLog, pod_log: "SpooledTemporaryFile[bytes] | None", pod_log_bytes: int
-) -> Iterator[bytes]:
+def _continued(parts: StoredLog, pod_log: "SpooledTemporaryFile[bytes] | None", pod_log_bytes: int) -> Iterator[bytes]:
     """The parts, and what the kubelet, who keeps only the end of a long log, has beyond them."""
     yield from parts.chunks()
     if pod_log is None:

@@ -110,7 +110,7 @@ def test_a_pods_peon_leaves_its_status_in_storage(peons: Peons, overlord: FakeOv
     assert code == 0, log
     assert read_json(tmp_path / "n.status.json") == overlord.last_word("n")
     said = [said["action"]["type"] for said in overlord.actions]
-    assert said == ["updateLocation", "updateStatus"]
+    assert said == ["updateLocation", "lockList", "updateStatus"]
 
 
 def test_a_peon_that_is_told_to_stop_says_so_at_once(peons: Peons, overlord: FakeOverlord, tmp_path: Path) -> None:
@@ -158,6 +158,28 @@ def test_a_type_that_it_cannot_run_fails_the_task_not_the_peon(peons: Peons, tmp
     assert code == 0
     status = read_json(tmp_path / "status.json")
     assert (status["status"], status["errorMsg"]) == ("FAILED", "This peon cannot run tasks of type [archive]")
+
+
+def test_a_pods_peon_whose_attempt_is_void_ends_at_once_and_replaces_nothing(
+    peons: Peons, overlord: FakeOverlord, tmp_path: Path
+) -> None:
+    overlord.payloads["n"] = noop()
+    overlord.refusals += [(200, {"result": None}), (403, {"error": "attempt 1 of task [n] is void"})]
+    began = time.monotonic()
+    code, log = peons.run("--task-id=n", f"--overlord={overlord.url}", f"--task-logs={tmp_path}")
+    assert time.monotonic() - began < 10
+    assert code == 1
+    assert "its attempt counts no more: attempt 1 of task [n] is void" in log
+    assert list(tmp_path.iterdir()) == []
+    assert overlord.last_word("n") is None
+
+
+def test_a_peon_whose_attempt_is_void_from_the_start_says_so(peons: Peons, overlord: FakeOverlord) -> None:
+    overlord.payloads["n"] = noop(run_time_ms=60_000)
+    overlord.refusals.append((403, {"error": "attempt 1 of task [n] is void"}))
+    code, log = peons.run("--task-id=n", f"--overlord={overlord.url}")
+    assert code == 1
+    assert "its attempt counts no more" in log
 
 
 @pytest.mark.parametrize("content", [b"", b"not json", b"[]", b'{"id": "x"}'])
