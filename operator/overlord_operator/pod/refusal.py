@@ -94,11 +94,8 @@ def cause_of_refusal(status_code: int, message: str) -> tuple[Cause, str]:
             Cause.INVALID_POD,
             f"The API server found that this is no valid pod ({words}): correct spec.peon or the pod template",
         )
-    return (
-        Cause.REFUSED,
-        f"The API server refused the pod with status {status_code} ({words}): it is tried again until the launch "
-        "timeout",
-    )
+    again = "it is tried again until the launch timeout"
+    return Cause.REFUSED, f"The API server refused the pod with status {status_code} ({words}): {again}"
 
 
 def _shortened(message: str) -> str:

@@ -19,8 +19,9 @@ its image present, and early enough to have a reason within ten seconds.
 """
 
 _PULL_PREFIX = re.compile(
-    r"^(?:Back-off pulling image \"[^\"]*\": )?(?:ErrImagePull: )?(?:rpc error: code = \w+ desc = )?"
+    r"^(?:Back-off pulling image \"[^\"]*\"(?:: )?)?(?:ErrImagePull: )?(?:rpc error: code = \w+ desc = )?"
 )
+"""Stands before the registry's words in one of the two states that a failed pull goes back and forth between."""
 _CREATING = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
