@@ -34,7 +34,7 @@ app.kubernetes.io/component: {{ .component }}
 {{/* Peons of this Overlord, wherever they are. */}}
 {{- define "nemeton.peon.selector" -}}
 druid.k8s.peons: "true"
-druid.overlord.namespace: {{ .Release.Namespace }}
+druid.nemeton.dev/release: {{ include "nemeton.fullname" . }}
 {{- end -}}
 
 {{/* An image's full name: {root, image}. */}}

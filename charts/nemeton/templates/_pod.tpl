@@ -50,10 +50,12 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* Settings by name as environment variables: {recently_finished_ms: 5} is NEMETON_RECENTLY_FINISHED_MS. */}}
+{{/* Settings by name as environment variables, {queue_interval_ms: 5} as NEMETON_QUEUE_INTERVAL_MS: a list, as JSON. */}}
 {{- define "nemeton.settings" -}}
-{{- range $name, $value := . }}
-- name: NEMETON_{{ upper $name }}
-  value: {{ if kindIs "string" $value }}{{ quote $value }}{{ else }}{{ toJson $value | quote }}{{ end }}
-{{- end }}
+{{- $env := list -}}
+{{- range $name, $value := . -}}
+{{- $text := ternary $value (toJson $value) (kindIs "string" $value) -}}
+{{- $env = append $env (dict "name" (printf "NEMETON_%s" (upper $name)) "value" $text) -}}
+{{- end -}}
+{{- $env | toJson -}}
 {{- end -}}

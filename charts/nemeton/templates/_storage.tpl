@@ -101,8 +101,8 @@
 {{- fail (printf "overlord.autoscaling.minReplicas (%v) is above maxReplicas (%v)." $autoscaling.minReplicas $autoscaling.maxReplicas) -}}
 {{- end -}}
 {{- range $key, $template := .Values.podTemplates -}}
-{{- if not $template.spec -}}
-{{- fail (printf "podTemplates.%s has no spec: a pod template looks like {metadata: {labels: ...}, spec: {containers: [{name: main, ...}]}}." $key) -}}
+{{- if not (dig "template" $template $template).spec -}}
+{{- fail (printf "podTemplates.%s has no spec: a pod template looks like {metadata: {labels: ...}, spec: {containers: [{name: main, ...}]}}, or is a v1 PodTemplate." $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
