@@ -10,18 +10,24 @@ from collections.abc import Generator
 import uvicorn
 from fastapi import FastAPI
 
-from druid_core.errors import InvalidInput
+from druid_core.errors import NemetonError
 from overlord import events
 from overlord.app import create_app
 from overlord.settings import OverlordSettings
 
 
 class _Server(uvicorn.Server):
-    """Ends long polls first when it is told to stop, and then with status 0."""
+    """
+    Ends long polls first when it is told to stop, and then with status 0.
+
+    It brings the application up and down itself: what forbids a start is then raised to whoever called, in its own
+    words. uvicorn would log it with its stack trace and keep it.
+    """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
-        self._state = app.state
+        self._app = app
+        self._life = contextlib.AsyncExitStack()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -31,14 +37,27 @@ class _Server(uvicorn.Server):
             loop.add_signal_handler(name, self.handle_exit, name, None)
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._life.enter_async_context(self._app.router.lifespan_context(self._app))
+        try:
+            await super().startup(sockets)
+        except BaseException:  # uvicorn exits where it cannot listen
+            await self._life.aclose()
+            raise
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._state.stopping.set()
-        self._state.replica.hints.wake_all()
+        self._app.state.stopping.set()
+        self._app.state.replica.hints.wake_all()
         await super().shutdown(sockets)
+        await self._life.aclose()
 
 
 def run(settings: OverlordSettings) -> None:
-    """Serve until SIGTERM or SIGINT; exits with 1 when the start fails."""
+    """
+    Serve until SIGTERM or SIGINT; exits with 1 where it cannot listen.
+
+    Raises Unavailable where the database does not answer, InvalidInput where a setting makes no sense.
+    """
     events.configure()
     app = create_app(settings)
     config = uvicorn.Config(
@@ -49,7 +68,7 @@ def run(settings: OverlordSettings) -> None:
         http="httptools",
         ws="none",
         log_config=None,
-        lifespan="on",
+        lifespan="off",  # see _Server
         access_log=settings.access_log,
         log_level="info" if settings.access_log else "warning",
         server_header=False,
@@ -68,10 +87,9 @@ def run(settings: OverlordSettings) -> None:
 def main() -> None:
     """`python -m overlord.server`: settings from the environment alone."""
     try:
-        settings = OverlordSettings.from_environment()
-    except InvalidInput as error:
+        run(OverlordSettings.from_environment())
+    except NemetonError as error:
         sys.exit(str(error))
-    run(settings)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """The pool of connections, and the one way to open a transaction."""
 
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import asyncpg.pool
 
-from druid_core.errors import Unavailable
+from druid_core.errors import InvalidInput, Unavailable
 
 Pool: TypeAlias = asyncpg.Pool
 Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -33,6 +35,10 @@ that breaks in the moment in which a statement is begun on it.
 """
 
 
+_NO_URL = "The database URL is none: expected postgresql://user:password@host:5432/database"
+"""Without the text of the library, which may quote a part of the URL that is the password."""
+
+
 async def _nothing_to_reset(connection: Connection) -> None:
     """Nobody here changes a session: locks, settings and cursors live in transactions. Saves a round trip a use."""
 
@@ -41,8 +47,9 @@ async def connect(url: str, *, min_size: int = 2, max_size: int = 16) -> Pool:
     """
     A pool on the database at `url`.
 
-    Raises Unavailable when nobody answers there.
+    Raises InvalidInput for what is no URL of a database, Unavailable when nobody answers there or we are not let in.
     """
+    where = _address(url)
     try:
         return await asyncpg.create_pool(
             url,
@@ -54,8 +61,36 @@ async def connect(url: str, *, min_size: int = 2, max_size: int = 16) -> Pool:
             reset=_nothing_to_reset,
             server_settings={"application_name": "nemeton-overlord", "jit": "off"},
         )
+    except ValueError as error:
+        raise InvalidInput(_NO_URL) from error
     except DATABASE_AWAY as error:
-        raise Unavailable(f"The metadata database does not answer: {error}") from error
+        raise Unavailable(f"The metadata database [{where}] does not answer: {_why(error)}") from error
+    except asyncpg.PostgresError as error:
+        raise Unavailable(f"The metadata database [{where}] does not let us in: {error}") from error
+
+
+def _address(url: str) -> str:
+    """Where a database is, for messages: without user and password. Raises InvalidInput for what is no URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidInput(_NO_URL) from error
+    host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", [""])[0]
+    return f"{host}{parts.path}"
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case socket.gaierror():
+            return "no machine has that name"
+        case ConnectionRefusedError() | FileNotFoundError():
+            return "nobody listens there"
+        case TimeoutError():
+            return f"it said nothing for {CONNECT_TIMEOUT_SECONDS} s"
+        case OSError() if error.strerror:
+            return error.strerror
+        case _:
+            return str(error)
 
 
 @asynccontextmanager
