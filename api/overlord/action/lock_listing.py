@@ -5,6 +5,7 @@ Which intervals are locked: asked by the Coordinator before it compacts, and by 
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import orjson
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
@@ -20,6 +21,17 @@ from overlord.replica import replica_of
 from overlord.web import empty_answer, is_json, json_answer, json_body, text_answer
 
 router = APIRouter(tags=["Locks"])
+
+
+_EXAMPLE = '{"datasource": "web", "priority": 0}'
+_EXPECTED = {
+    "datasource": "the name of a datasource",
+    "priority": "a whole number",
+    "intervals": 'a list of intervals such as "2026-01-01/2026-01-02"',
+    "context": "an object",
+}
+_SHOWN_CHARACTERS = 80
+"""Of a wrong value, in a message."""
 
 
 class LockFilter(WireModel):
@@ -51,14 +63,46 @@ async def _answer(
     raw: Any = await json_body(request)
     if not raw:
         return text_answer("No filter provided", 400)
-    try:
-        filters = [LockFilter.model_validate(each) for each in cast("list[Any]", raw)]
-    except (ValidationError, TypeError) as error:
-        raise InvalidInput(
-            f"Expected a list of lock filters such as {{'datasource': 'web', 'priority': 0}}: {error}"
-        ) from error
+    filters = parse_filters(raw)
     async with connection(replica_of(request).pool) as held:
         return json_answer(await answer(held, filters))
+
+
+def parse_filters(raw: object) -> list[LockFilter]:
+    """Raises InvalidInput that names the field which is wrong, and what it should be."""
+    if not isinstance(raw, list):
+        raise InvalidInput(f"Expected a list of lock filters such as {_EXAMPLE}, not {_kind(raw)}")
+    return [_parse_filter(each, position) for position, each in enumerate(cast("list[object]", raw))]
+
+
+def _parse_filter(raw: object, position: int) -> LockFilter:
+    if not isinstance(raw, dict):
+        raise InvalidInput(f"Lock filter [{position}]: expected an object such as {_EXAMPLE}, not {_kind(raw)}")
+    fields = cast("dict[str, Any]", raw)
+    try:
+        return LockFilter.model_validate(fields)
+    except (ValidationError, InvalidInput) as error:
+        # InvalidInput is the interval's own
+        field = str(error.errors()[0]["loc"][0]) if isinstance(error, ValidationError) else "intervals"
+        if field in fields:
+            problem = f"[{field}] must be {_EXPECTED[field]}, not {_kind(fields[field])}"
+        else:
+            strange = [f"[{name}]" for name in fields if name not in LockFilter.model_fields]
+            instead = f"; {' and '.join(strange)} means nothing here" if strange else ""
+            problem = f"[{field}] is missing: expected {_EXPECTED[field]}{instead}"
+        raise InvalidInput(f"Lock filter [{position}]: {problem}") from error
+
+
+def _kind(raw: object) -> str:
+    """What a JSON value is, for those who sent it; short ones as they are."""
+    match raw:
+        case dict():
+            return "an object"
+        case list() if len(str(cast("list[object]", raw))) > _SHOWN_CHARACTERS:
+            return "this list"
+        case _:
+            text = orjson.dumps(raw).decode()
+            return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 async def _intervals_of(tx: Connection, filters: list[LockFilter]) -> dict[str, Any]:
