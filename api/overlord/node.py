@@ -12,9 +12,22 @@ from druid_core.errors import Unavailable
 from overlord.db.pool import connection
 from overlord.replica import replica_of
 from overlord.settings import DRUID_VERSION
-from overlord.web import json_answer, raw_json_answer
+from overlord.web import PlainResponse, json_answer, raw_json_answer
 
 router = APIRouter()
+
+_DOORS = {"documentation": "/docs", "status": "/status", "tasks": "/druid/indexer/v1/tasks"}
+"""Where somebody who knows only the address can go on."""
+
+
+@router.get("/", include_in_schema=False)
+async def entrance(request: Request) -> Response:
+    """Where to go from here: a page for a browser, else JSON. Druid redirects to its console, which is not here."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return json_answer({"name": "Nemeton Overlord", "druidVersion": DRUID_VERSION, **_DOORS})
+    links = "".join(f'<li><a href="{path.lstrip("/")}">{path}</a> {name}</li>' for name, path in _DOORS.items())
+    page = f"<!doctype html><title>Nemeton Overlord</title><h1>Nemeton Overlord</h1><ul>{links}</ul>"
+    return PlainResponse(page.encode(), 200, "text/html; charset=utf-8")
 
 
 @router.get("/druid/indexer/v1/leader", tags=["Leadership"], summary="The address of the Overlord")
