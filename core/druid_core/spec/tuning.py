@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ValidationError
 
 from druid_core.errors import InvalidInput, InvalidTask
 from druid_core.interval import add_period
@@ -17,6 +17,7 @@ from druid_core.spec.partitions import (
     RangePartitionsSpec,
     SingleDimPartitionsSpec,
 )
+from druid_core.spec.type_ids import TypeIds
 
 UNLIMITED_PARSE_EXCEPTIONS = 2**31 - 1
 
@@ -74,6 +75,27 @@ class SplitHintSpec(SpecModel):
                 "maxNumSegments": self.max_num_segments,
             }
         return {"type": self.type, "maxSplitSize": self.max_split_size, "maxNumFiles": self.max_num_files}
+
+
+_SPLIT_HINTS = TypeIds(
+    "org.apache.druid.data.input.SplitHintSpec",
+    ("maxSize", "segments"),
+    noun="splitHintSpec",
+    default="maxSize",
+    property_name="splitHintSpec",
+)
+
+
+def _read_split_hint(raw: Any) -> Any:
+    """A SplitHintSpec; what is wrong inside is said with its place, which Druid's words for a number leave out."""
+    try:
+        return SplitHintSpec.model_validate(_SPLIT_HINTS.read(raw))
+    except InvalidTask as error:
+        raise InvalidTask(f"{error} (at spec.tuningConfig.splitHintSpec)") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(("splitHintSpec", *(str(step) for step in first["loc"])))
+        raise InvalidTask(f"Cannot read field [spec.tuningConfig.{path}]: {first['msg']}") from error
 
 
 class AppendableIndexSpec(SpecModel):
@@ -287,7 +309,7 @@ class ParallelIndexTuningConfig(TuningConfig):
     )
 
     type: Literal["index_parallel"] = "index_parallel"
-    split_hint_spec: SplitHintSpec | None = None
+    split_hint_spec: Annotated[SplitHintSpec, BeforeValidator(_read_split_hint)] | None = None
     max_num_concurrent_sub_tasks: Int = 1
     max_retry: Int = 3
     task_status_check_period_ms: Long = 1000

@@ -414,3 +414,31 @@ def test_peon_of_a_noop_pays_for_no_numpy() -> None:
     code = "import druid_core.task, sys; print('numpy' in sys.modules, 'pyarrow' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert answer.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        ({"type": "maxSize", "maxSplitSize": "lots"}, "Invalid format of number: lots"),
+        ({"type": "maxSize", "maxNumFiles": 0}, "maxNumFiles should be larger than 0"),
+        ({"type": "maxSize", "maxSplitSize": []}, "maxSplitSize"),
+        ({"type": "nope"}, "known type ids = [maxSize, segments] (for POJO property 'splitHintSpec')"),
+        ("maxSize", "missing type id property 'type' (for POJO property 'splitHintSpec')"),
+        ([], "splitHintSpec"),
+    ],
+)
+def test_wrong_split_hint_is_refused_with_its_place(hint: object, words: str) -> None:
+    refusal = refusal_of(ingestion(tuning={"splitHintSpec": hint}))
+    assert words in refusal
+    assert "spec.tuningConfig.splitHintSpec" in refusal
+    assert "\n" not in refusal
+
+
+@pytest.mark.parametrize(
+    "hint", [None, {"maxSplitSize": "1GiB"}, {"type": "segments"}, {"type": "maxSize", "maxNumFiles": None}]
+)
+def test_split_hint_that_druid_takes_is_kept(hint: dict[str, Any] | None) -> None:
+    task = parse_task(ingestion(tuning={"splitHintSpec": hint}), NOW_MS)
+    again = load_task(task.to_wire())
+    kept = again.to_wire()["spec"]["tuningConfig"]["splitHintSpec"]
+    assert (kept or {}).get("type") == (None if hint is None else hint.get("type", "maxSize"))
