@@ -34,6 +34,17 @@ async def test_a_process_waits_at_its_gate(tmp_path: Path) -> None:
     assert await asyncio.wait_for(peon.wait(), 10) == 0
 
 
+@pytest.mark.parametrize("is_spare", [True, False])
+async def test_the_kernel_ends_a_peon_first_when_memory_runs_out(is_spare: bool, tmp_path: Path) -> None:
+    def score(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    peon = Peon.start_spare(os.environ) if is_spare else start(GATED, tmp_path / "log")
+    assert score(peon.identity.pid) == max(500, score(os.getpid()))
+    peon.leave()
+    await asyncio.wait_for(peon.wait(), 10)
+
+
 async def test_a_gate_that_nobody_opens_ends_the_process(tmp_path: Path) -> None:
     peon = start(GATED, tmp_path / "log")
     peon._child.stdin.close()  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess] - as the kernel does when its parent dies
