@@ -38,8 +38,13 @@ class InputEntity:
         return decompressed(self.open_raw(), self.path, self.name)
 
     def fetched(self, scratch_dir: Path) -> Path:
-        """A local file with its decompressed bytes, for formats that are not read front to back."""
+        """
+        A local file with its decompressed bytes, for formats that are not read front to back.
+
+        Raises TaskFailure that names it if it cannot be read.
+        """
         if self.file is not None and not is_compressed(self.path):
+            self.open_raw().close()  # a library that opens it later would say so in words of its own
             return self.file
         target = scratch_dir / "fetched"
         try:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProtocolError, SSLError
+from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from druid_core.errors import TaskFailure
 
@@ -54,7 +55,9 @@ class HttpStream(io.RawIOBase):
                 self._response.close()
                 self._breaks_since_progress += 1
                 if self._breaks_since_progress == _ATTEMPTS:
-                    raise TaskFailure(f"Cannot read [{self._uri}]: the connection keeps breaking: {error}") from error
+                    raise TaskFailure(
+                        f"Cannot read [{self._uri}]: the connection keeps breaking: {_why(error)}"
+                    ) from error
                 self._response = self._request_patiently()
                 continue
             self._breaks_since_progress = 0
@@ -75,7 +78,10 @@ class HttpStream(io.RawIOBase):
                 response = self._request()
             except (HTTPError, OSError) as error:
                 if attempt == _ATTEMPTS:
-                    raise TaskFailure(f"Cannot read [{self._uri}] after {attempt} attempts: {error}") from error
+                    raise TaskFailure(
+                        f"Cannot read [{self._uri}] after {attempt} attempts: {_why(error)}; "
+                        "is the address in inputSource.uris right, and its server up?"
+                    ) from error
             else:
                 if response.status not in _WORTH_ANOTHER_TRY or attempt == _ATTEMPTS:
                     return self._accepted(response)
@@ -106,3 +112,25 @@ class HttpStream(io.RawIOBase):
             raise TaskFailure(f"Cannot read [{self._uri}]: it changed while it was read")
         self._version = version
         return response
+
+
+def _why(error: Exception) -> str:
+    """What the library means, without the names of its objects."""
+    reason = getattr(error, "reason", None) or error  # of the last try, where it tried several times
+    match reason:
+        case NameResolutionError():
+            return "no machine has that name"
+        case NewConnectionError() if isinstance(reason.__cause__, ConnectionRefusedError):
+            return "nobody listens there"
+        case NewConnectionError() if isinstance(reason.__cause__, OSError) and reason.__cause__.strerror:
+            return reason.__cause__.strerror
+        case HTTPTimeout():
+            return "it does not answer in time"
+        case SSLError():
+            return f"there is no safe connection to it: {reason}"
+        case ProtocolError():
+            return "it broke the connection off"
+        case OSError() if reason.strerror:
+            return reason.strerror
+        case _:
+            return str(reason)

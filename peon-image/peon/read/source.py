@@ -1,8 +1,10 @@
 """From an input source of a spec to the entities to be read, in a fixed order."""
 
+import errno
 import io
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
@@ -41,26 +43,53 @@ def _local_files(source: LocalSource) -> Iterator[Path]:
         named = {path.name for path in listed}
         for path in _walk(Path(source.base_dir).absolute()):
             # A file of that name under `files` stands for all of that name here, wherever they are.
-            if fits.fullmatch(path.name) and path.name not in named and path.stat().st_size:
+            if fits.fullmatch(path.name) and path.name not in named and _size(path):
                 yield path
     for path in listed:
-        if path.exists() and path.stat().st_size:
+        if _size(path):
             yield path.absolute()
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     """All files under a folder, each folder in order of names; nothing if it does not exist."""
-    if not folder.is_dir():
+    if not _is_folder(folder):
         return
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise TaskFailure(f"Cannot list the folder [{folder}] of the input source: {error.strerror}") from error
     for entry in entries:
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(entry)
-        elif entry.exists():
+        else:
             yield entry
+
+
+def _is_folder(path: Path) -> bool:
+    status = _status(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 for what does not exist."""
+    status = _status(path)
+    return 0 if status is None else status.st_size
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """
+    None for what does not exist, links to nothing included.
+
+    Raises TaskFailure where we may not look: input that is passed over in silence would be data lost.
+    """
+    try:
+        return path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            return None
+        raise TaskFailure(f"Cannot look at [{path}] of the input source: {error.strerror}") from error
+    except ValueError:  # a null character in the name
+        return None
 
 
 def _wildcard(pattern: str) -> re.Pattern[str]:

@@ -175,6 +175,25 @@ def test_patience_ends(http: str) -> None:
     assert len(_Server.requests) == 5
 
 
-def test_nobody_at_the_other_end_ends_the_task() -> None:
-    with pytest.raises(TaskFailure, match=r"after 5 attempts"):
-        _read("http://127.0.0.1:9/x")
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("http://127.0.0.1:9/x", "nobody listens there"),
+        ("http://no.such.host.invalid/x", "no machine has that name"),
+    ],
+)
+def test_nobody_at_the_other_end_ends_the_task_in_a_sentence(uri: str, why: str) -> None:
+    with pytest.raises(TaskFailure) as failure:
+        _read(uri)
+    assert str(failure.value) == (
+        f"Cannot read [{uri}] after 5 attempts: {why}; is the address in inputSource.uris right, and its server up?"
+    )
+
+
+def test_a_connection_that_is_always_broken_off_ends_the_task_in_a_sentence(http: str) -> None:
+    _Server.breaks = 10_000
+    _Server.ranges = False
+    with pytest.raises(TaskFailure) as failure:
+        _read(f"{http}/data.json")
+    why = "the connection keeps breaking: it broke the connection off"
+    assert str(failure.value) == f"Cannot read [{http}/data.json]: {why}"

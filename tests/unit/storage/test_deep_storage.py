@@ -1,5 +1,7 @@
 """Segments in deep storage, where and as Druid keeps them."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,18 @@ def test_pushing_again_replaces_and_leaves_nothing_half_done(tmp_path: Path, fil
     (files / "00000.smoosh").write_bytes(b"newer")
     storage.push(files, SEGMENT)
     assert (tmp_path / "deep" / PATH / "index" / "00000.smoosh").read_bytes() == b"newer"
+    assert list((tmp_path / "deep" / "intermediate_pushes").iterdir()) == []
+
+
+def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "sendfile", full)
+    with pytest.raises(StorageError) as refused:
+        DeepStorage.from_url(str(tmp_path / "deep")).push(files, SEGMENT)
+    folder = tmp_path / "deep" / PATH / "index"
+    assert str(refused.value) == f"Cannot push segment [{SEGMENT.id}] to [{folder}]: No space left on device"
     assert list((tmp_path / "deep" / "intermediate_pushes").iterdir()) == []
 
 
