@@ -78,9 +78,11 @@ class SegmentSchema:
     metadata: SegmentMetadata = field(default_factory=SegmentMetadata)
 
     def __post_init__(self) -> None:
-        seen = {TIME_COLUMN}
+        seen: set[str] = set()
         for column in [*self.dimensions, *self.metrics]:
-            _check_name(column.name, seen)
+            check_name(column.name)
+            if column.name in seen:
+                raise InvalidColumn(column.name, "there are two columns of this name among dimensions and metrics")
             seen.add(column.name)
             if isinstance(column, StringColumn):
                 if not len(column.dictionary):
@@ -140,16 +142,19 @@ class RowBatch:
         return len(self.time_ms)
 
 
-def _check_name(name: str, seen: set[str]) -> None:
+def check_name(name: str) -> None:
+    """Raises `InvalidColumn` for a name that no column of a segment can have."""
     if not name:
         raise InvalidColumn(name, "a column must have a name")
     if name == TIME_COLUMN:
         raise InvalidColumn(name, "the name is kept for the time column")
-    if name in seen:
-        raise InvalidColumn(name, "there are two columns of this name among dimensions and metrics")
     if "," in name or "\n" in name or "\r" in name:
         # The index of internal files separates its entries so. Druid: "Wrong number of splits"
-        raise InvalidColumn(name, "a comma or line break in its name would split its entry in meta.smoosh wrongly")
+        raise InvalidColumn(
+            name,
+            "its name holds a comma or line break, at which Druid splits the lines of a segment's index (meta.smoosh); "
+            "rename it in the input, or leave it out by dimensionsSpec.dimensionExclusions",
+        )
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -16,6 +16,7 @@ from peon.arrow import compute as pc
 from peon.batch import Encoding, InputBatch, RawColumn
 from peon.build.plan import Dimension, StringDimension, dimension, numeric_dimension
 from peon.read.fields import FieldSelection
+from peon.segment.columns import check_name
 from peon.segment.numeric import NumericKind
 
 
@@ -65,8 +66,10 @@ class Discovery:
         )
 
     def look_at(self, batch: InputBatch) -> None:
-        """Take in the names and types of a batch."""
+        """Take in the names and types of a batch. Raises InvalidColumn for a name that no segment can hold."""
         for name, column in batch.columns.items():
+            if name not in self._seen:
+                check_name(name)  # now, and not when the first segment is written
             self._seen.setdefault(name, set()).update(_types(column))
 
     def dimensions(self) -> tuple[Dimension, ...]:

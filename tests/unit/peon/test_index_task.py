@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from druid_core.errors import TaskFailure
+from druid_core.report import IngestionState
 from druid_core.storage.deep_storage import DeepStorage
 from druid_core.task import IndexParallelTask, IndexTask, parse_task
 from peon.actions import TaskActions
 from peon.local_overlord import LocalOverlord
+from peon.segment.errors import InvalidColumn
 from peon.segment.read import SegmentReader
 from peon.stop import StopSignal, TaskCanceled
 from peon.task import index
@@ -255,6 +257,21 @@ def test_discovered_columns_have_the_type_of_their_values(house: House) -> None:
 def test_discovered_arrays_are_refused_with_what_to_do(house: House) -> None:
     with pytest.raises(TaskFailure, match=r"Column \[tags\] holds values of type array"):
         house.run(_task([GOOD | {"tags": ["a"]}], dimensions={"useSchemaDiscovery": True}))
+
+
+@pytest.mark.parametrize("dimensions", [{"useSchemaDiscovery": True}, {}])
+def test_a_discovered_name_with_a_comma_is_refused_before_anything_is_built(
+    house: House, dimensions: dict[str, Any]
+) -> None:
+    with pytest.raises(
+        InvalidColumn, match=r"Column \[a,b\] .* holds a comma .*; rename it in the input, or leave it out"
+    ):
+        house.run(_task([GOOD | {"a,b": 1}], dimensions=dimensions))
+    assert house.toolbox is not None
+    assert house.toolbox.progress.state is IngestionState.DETERMINE_PARTITIONS  # and not when a segment is written
+    house.toolbox.work_dir.rmdir()
+    house.run(_task([GOOD | {"a,b": 1}], dimensions=dimensions | {"dimensionExclusions": ["a,b"]}))
+    assert "a,b" not in house.rows()[0]
 
 
 def test_drop_existing_buries_chunks_that_get_no_rows(house: House) -> None:
