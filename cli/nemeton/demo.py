@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from druid_core.errors import Conflict, NemetonError, Unavailable
+from nemeton.invocation import as_started
 from nemeton.up.folder import DataFolder
 from nemeton.up.leash import leashed
 
@@ -53,7 +54,8 @@ def _load(url: str, folder: DataFolder) -> int:
         segment = _folder_of(segment_id, status["dataSource"], folder)
         print(f"\n$ nemeton segment dump {os.path.relpath(segment)} --limit 2", flush=True)
         dump(segment, 2, as_json=False)
-    print("\nAll of it is still there: `.venv/bin/nemeton up`, then `.venv/bin/nemeton tasks`.", flush=True)
+    nemeton = as_started()
+    print(f"\nAll of it is still there: `{nemeton} up`, then `{nemeton} tasks`.", flush=True)
     return 0
 
 
@@ -69,6 +71,7 @@ def _house(folder: DataFolder) -> Generator[str]:
     print(f"$ nemeton up --data {os.path.relpath(folder.path)} --port 0 --worker-port 0", flush=True)
     (folder.run / "ready.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "nemeton", "up", "--data", str(folder.path), "--port", "0", "--worker-port", "0"]
+    command.append("--no-hints")  # they are for whoever stays
     house = subprocess.Popen(leashed(command, signal.SIGTERM), stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         yield _ready(folder, house)["overlord"]

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import orjson
 from rich.console import Console
@@ -18,16 +19,12 @@ LONGEST_CELL = 40
 
 def dump(path: Path, limit: int, as_json: bool) -> None:
     """
-    Prints the segment in a folder or `index.zip`, and its first `limit` rows. A folder that holds one `index/` will
-    do too.
+    Prints the segment in a folder or `index.zip`, and its first `limit` rows. A folder that holds one `index/` or
+    `index.zip` will do too.
 
-    Raises NotFound where there is nothing, CorruptSegment or UnsupportedFormat where it is no segment that can be read.
+    Raises NotFound where no segment is, CorruptSegment or UnsupportedFormat where it cannot be read.
     """
-    if not path.exists():
-        raise NotFound(f"there is nothing at {path}")
-    if (path / "index" / "version.bin").exists():
-        path = path / "index"
-    with SegmentReader(path) as segment:
+    with SegmentReader(_segment_at(path)) as segment:
         columns, rows = segment.columns(), segment.rows(limit)
         if as_json:
             _print_json_lines(segment, columns, rows)
@@ -46,6 +43,18 @@ def dump(path: Path, limit: int, as_json: bool) -> None:
         if rows:
             console.print()
             _print_rows(console, rows)
+
+
+def _segment_at(path: Path) -> Path:
+    if not path.exists():
+        raise NotFound(f"there is nothing at {path}")
+    for candidate in (path, path / "index", path / "index.zip"):
+        # One of the two files will do: a segment that lost the other is a segment, and its reader says what is missing.
+        if any((candidate / name).exists() for name in ("version.bin", "meta.smoosh")):
+            return candidate
+        if candidate.is_file() and is_zipfile(candidate):
+            return candidate
+    raise NotFound(f"no segment at {path}: expected index.zip, or a folder with version.bin and meta.smoosh")
 
 
 def _column_table(columns: list[ColumnInfo], size: int) -> Table:

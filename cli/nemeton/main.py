@@ -8,6 +8,7 @@ unreachable, 130 interrupted.
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +37,22 @@ app = typer.Typer(
 )
 segment = typer.Typer(no_args_is_help=True, help="Look into segments.")
 app.add_typer(segment, name="segment")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"nemeton {version('nemeton')}")
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """What stands before a command's name."""
+
 
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
 
@@ -75,6 +92,7 @@ def up(
     task_logs: Annotated[
         str | None, typer.Option(envvar="NEMETON_TASK_LOGS", help="URL for logs and reports. Default: below --data.")
     ] = None,
+    hints: Annotated[bool, typer.Option(help="Say what can be done next, once all is ready.")] = True,
 ) -> None:
     """
     Start PostgreSQL, Overlord and MiddleManager here.
@@ -92,7 +110,7 @@ def up(
 
     wishes = Wishes(data, host, port, worker_port, worker_capacity, database_url, deep_storage, task_logs)
     with _in_words(exit_status=1):
-        run(wishes, lambda line: print(line, flush=True))
+        run(wishes, lambda line: print(line, flush=True), hints=hints)
 
 
 @app.command()
@@ -115,10 +133,12 @@ def overlord(
     \b
       nemeton overlord --database-url postgresql://druid@db/druid --task-logs s3://bucket/logs
     """
+    from nemeton.up.address import reserve
     from overlord.server import run
     from overlord.settings import OverlordSettings
 
     with _in_words(exit_status=1):
+        reserve(host, port, "--port")  # for its words; the server itself would say only a number and "in use"
         run(OverlordSettings.from_environment(database_url=database_url, host=host, port=port, task_logs=task_logs))
 
 
@@ -181,11 +201,11 @@ def submit(
             with ProgressLine() as line:
                 status = submitting.watch(server, task_id, line.show)
         except KeyboardInterrupt:
-            typer.echo(f"no longer watching; the task goes on. To end it: nemeton shutdown '{task_id}'", err=True)
+            typer.echo(f"no longer watching; the task goes on. To end it: {_hint('shutdown', task_id)}", err=True)
             raise typer.Exit(130) from None
     if status["statusCode"] != "SUCCESS":
         typer.secho(f"FAILED: {status.get('errorMsg') or 'no reason was given'}", fg="red", err=True)
-        typer.echo(f"its log: nemeton logs '{task_id}'", err=True)
+        typer.echo(f"its log: {_hint('logs', task_id)}", err=True)
         raise typer.Exit(1)
 
 
@@ -274,14 +294,21 @@ def shutdown(task_id: TaskId, overlord: OverlordUrl = DEFAULT_OVERLORD) -> None:
     from nemeton.client.overlord import Overlord
 
     with _in_words():
-        Overlord(overlord).shutdown(task_id)
-    print(f"{task_id} was asked to end")
+        server = Overlord(overlord)
+        code = server.status(task_id)["statusCode"]
+        if code == "RUNNING":
+            server.shutdown(task_id)
+    print(f"{task_id} was asked to end" if code == "RUNNING" else f"{task_id} had ended already: {code}")
 
 
 @segment.command("dump")
 def segment_dump(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A segment's folder or its index.zip, ours or Java Druid's.")
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="A segment, ours or Java Druid's: its index.zip, or the folder with its version.bin and meta.smoosh.",
+        ),
     ],
     limit: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="As JSON lines: first the segment, then its rows.")] = False,
@@ -312,6 +339,13 @@ def _in_words(exit_status: int = 2) -> Generator[None]:
     except BrokenPipeError:  # `| head`
         sys.stderr.close()
         raise typer.Exit(0) from None
+
+
+def _hint(command: str, task_id: str) -> str:
+    """A command line that can be pasted."""
+    from nemeton.invocation import as_started
+
+    return f"{as_started()} {command} '{task_id}'"
 
 
 def _print_json(value: Any) -> None:

@@ -58,3 +58,20 @@ def test_taken_port_is_told_with_the_flag_to_change_it(tmp_path: Path) -> None:
     assert f"port {house.port} on 127.0.0.1 is taken" in words
     assert "--port" in words
     assert not house.processes()
+
+
+def test_hints_can_be_left_out(tmp_path: Path) -> None:
+    house = House(tmp_path / "data", "--no-hints")
+    with house:
+        pass
+    assert "all ready in" in house.output.read_text()
+    assert "in another terminal" not in house.output.read_text()
+
+
+def test_unreachable_database_is_one_sentence_without_a_stack_trace(tmp_path: Path) -> None:
+    house = House(tmp_path / "data", "--database-url", "postgresql://druid@127.0.0.1:1/druid")
+    assert house.launch().wait(60) == 1
+    words = house.output.read_text()
+    assert "The metadata database [127.0.0.1:1/druid] does not answer: nobody listens there" in words
+    assert "Traceback" not in words
+    assert not house.processes()

@@ -8,7 +8,8 @@ import orjson
 import urllib3
 from urllib3.util import make_headers, parse_url
 
-from druid_core.errors import NemetonError, NotFound, Unavailable
+from druid_core.errors import InvalidInput, NemetonError, NotFound, Unavailable
+from nemeton.invocation import as_started
 
 DEFAULT_URL = "http://127.0.0.1:8090"
 API = "/druid/indexer/v1"
@@ -22,7 +23,13 @@ class Overlord:
     """One Overlord, ours or Java Druid's. A URL may carry `user:password@` for Druid's basic authentication."""
 
     def __init__(self, url: str) -> None:
-        parsed = parse_url(url if "://" in url else f"http://{url}")
+        """Raises InvalidInput for what is no URL of a server."""
+        try:
+            parsed = parse_url(url if "://" in url else f"http://{url}")
+        except urllib3.exceptions.HTTPError as error:
+            raise InvalidInput(_no_url(url)) from error
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise InvalidInput(_no_url(url))
         self.url = f"{parsed.scheme}://{parsed.netloc}{(parsed.path or '').rstrip('/')}"
         self._headers = {"Accept": "*/*"}
         if parsed.auth:
@@ -94,14 +101,21 @@ class Overlord:
     def _why_unreachable(self, error: Exception) -> str:
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, urllib3.exceptions.NewConnectionError) and "refused" in str(reason):
-            return (
-                f"nobody listens at {self.url}: start the Overlord with `nemeton up`, or name another with --overlord"
-            )
+            start = f"{as_started()} up"
+            return f"nobody listens at {self.url}: start the Overlord with `{start}`, or name another with --overlord"
         if isinstance(reason, urllib3.exceptions.NameResolutionError):
             return f"no machine has the name in {self.url}: see --overlord"
+        if isinstance(reason, urllib3.exceptions.NewConnectionError) and isinstance(reason.__cause__, OSError):
+            return f"cannot reach {self.url}: {reason.__cause__.strerror or reason.__cause__}"
         if isinstance(reason, urllib3.exceptions.TimeoutError):
             return f"the Overlord at {self.url} does not answer in time"
         return f"cannot speak to {self.url}: {reason}"
+
+
+def _no_url(url: str) -> str:
+    """What is wrong with it, without its password."""
+    shown = re.sub(r"//[^/]*@", "//", url)
+    return f"--overlord [{shown}] is no Overlord's address: expected a URL such as {DEFAULT_URL}"
 
 
 def _message(answer: bytes) -> str:

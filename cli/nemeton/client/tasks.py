@@ -23,7 +23,7 @@ def show(tasks: list[dict[str, Any]], console: Console) -> None:
             escape(str(task.get("type") or "")),
             escape(str(task.get("dataSource") or "")),
             str(task.get("createdTime") or "").replace("T", " ")[:19],
-            duration(int(task.get("duration") or -1)),
+            duration(-1 if task.get("duration") is None else int(task["duration"])),
             escape(str(task["id"])),
         )
     console.print(table)

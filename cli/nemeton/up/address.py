@@ -5,21 +5,26 @@ import errno
 import socket
 from pathlib import Path
 
-from druid_core.errors import Conflict
+from druid_core.errors import Conflict, InvalidInput
 
 
 def reserve(host: str, port: int, flag: str) -> int:
     """
     The port, or any free one for 0. Nothing is held: the part that listens there is started next.
 
-    Raises Conflict, naming the flag that changes it, where the port is taken.
+    Raises Conflict, naming the flag that changes it, where the port is taken, and InvalidInput where this machine has
+    no such host.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
             probe.listen(1)
+        except (socket.gaierror, UnicodeError) as error:  # UnicodeError: a label of a name that is empty or too long
+            raise InvalidInput(f"[{host}] is no address and no machine's name; see --host") from error
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise InvalidInput(f"this machine does not have the address [{host}]; see --host") from error
             if error.errno == errno.EADDRINUSE:
                 taken = f"port {port} on {host} is taken{_by_whom(port)}"
                 raise Conflict(f"{taken}; stop that program, or choose another port with {flag}") from error
@@ -43,8 +48,25 @@ async def answers(host: str, port: int, path: str) -> bool:
         writer.close()
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether it is this process, and no other, that listens on the port."""
+    return _holds(Path(f"/proc/{pid}"), _listening(port))
+
+
 def _by_whom(port: int) -> str:
     """The owner of a listening port, in words, as far as this user may see it."""
+    sockets = _listening(port)
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if _holds(process, sockets):
+                return f" by {(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:
+            continue
+    return " by another program"
+
+
+def _listening(port: int) -> set[str]:
+    """The sockets that listen on a port, as links in /proc/PID/fd name them. Linux: proc_pid_net(5)"""
     sockets: set[str] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -55,10 +77,12 @@ def _by_whom(port: int) -> str:
             fields = line.split()
             if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:  # 0A: LISTEN
                 sockets.add(f"socket:[{fields[9]}]")
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(str(descriptor.readlink()) in sockets for descriptor in (process / "fd").iterdir()):
-                return f" by {(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:
-            continue
-    return " by another program"
+    return sockets
+
+
+def _holds(process: Path, sockets: set[str]) -> bool:
+    """Whether one of its descriptors is one of these; no where we may not look, or it is gone."""
+    try:
+        return any(str(descriptor.readlink()) in sockets for descriptor in (process / "fd").iterdir())
+    except OSError:
+        return False

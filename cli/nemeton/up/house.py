@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from druid_core.errors import NemetonError
+from nemeton.invocation import as_started
 from nemeton.up.folder import DataFolder
 from nemeton.up.identity import ProcessIdentity, end
 from nemeton.up.part import Keeper
@@ -17,18 +18,20 @@ from nemeton.up.plan import Plan, Wishes, plan
 Say = Callable[[str], None]
 
 
-def run(wishes: Wishes, say: Say) -> None:
+def run(wishes: Wishes, say: Say, *, hints: bool = True) -> None:
     """
     Runs the house until SIGINT, SIGTERM or SIGHUP; then returns, with no process left.
+
+    With `hints` it says what a person can do next.
 
     Raises NemetonError where it cannot start; nothing is left running then either.
     """
     folder = DataFolder.at(wishes.data)
     with folder.locked():
-        asyncio.run(_live(wishes, folder, say))
+        asyncio.run(_live(wishes, folder, say, hints=hints))
 
 
-async def _live(wishes: Wishes, folder: DataFolder, say: Say) -> None:
+async def _live(wishes: Wishes, folder: DataFolder, say: Say, *, hints: bool) -> None:
     loop = asyncio.get_running_loop()
     leave = asyncio.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -47,7 +50,9 @@ async def _live(wishes: Wishes, folder: DataFolder, say: Say) -> None:
                 return
             watching += [asyncio.create_task(keeper.keep()) for keeper in started]
         _announce(folder, planned)
-        say(f"all ready in {loop.time() - began:.2f} s\n\n{_what_next(planned.overlord_url)}")
+        say(f"all ready in {loop.time() - began:.2f} s")
+        if hints:
+            say(f"\n{_what_next(planned.overlord_url)}")
         await leave.wait()
     finally:
         (folder.run / "ready.json").unlink(missing_ok=True)
@@ -126,11 +131,12 @@ def _announce(folder: DataFolder, planned: Plan) -> None:
 
 def _what_next(url: str) -> str:
     at = "" if url == "http://127.0.0.1:8090" else f" --overlord {url}"
+    nemeton = as_started()
     return "\n".join(
         (
             "Next, in another terminal:",
-            f"  nemeton submit examples/wikiticker-index.json --watch{at}",
-            f"  nemeton tasks{at}",
+            f"  {nemeton} submit examples/wikiticker-index.json --watch{at}",
+            f"  {nemeton} tasks{at}",
             f"  {url}/docs in a browser",
             "Ctrl-C stops everything.",
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from druid_core.errors import NemetonError
+from nemeton.up.address import listens
 from nemeton.up.identity import ProcessIdentity
 from nemeton.up.leash import Account, leashed
 
@@ -42,6 +43,8 @@ class Part:
     """Said behind its name when it is ready."""
     log: Path
     record: Path
+    port: int | None = None
+    """Where it listens: an answer counts only when it comes from this part, and not from a stranger on its port."""
     ready_within_s: float = 30.0
     death_signal: signal.Signals = signal.SIGKILL
     """What the kernel sends it when `nemeton up` dies without stopping it."""
@@ -60,6 +63,7 @@ class Keeper:
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._log_begins = 0  # in bytes: what its process of now has written begins here
 
     async def start(self) -> float:
         """
@@ -71,7 +75,7 @@ class Keeper:
         started = clock()
         self.part.before_start()
         process = self._process = await self._spawn()
-        while not await self.part.is_ready():
+        while not (self._is_at_its_port(process.pid) and await self.part.is_ready()):
             if process.returncode is not None:
                 raise PartFailed(
                     f"{self.part.name} ended before it was ready, {in_words(process.returncode)}\n{self._last_words()}"
@@ -115,6 +119,7 @@ class Keeper:
         if part.log.exists() and part.log.stat().st_size > LOG_KEPT_BYTES:
             part.log.replace(part.log.with_name(f"{part.log.name}.1"))
         with part.log.open("ab") as log:
+            self._log_begins = log.tell()
             process = await asyncio.create_subprocess_exec(
                 *leashed(part.command, part.death_signal, part.run_as),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -128,6 +133,9 @@ class Keeper:
         if identity is not None:
             identity.save(part.record)
         return process
+
+    def _is_at_its_port(self, pid: int) -> bool:
+        return self.part.port is None or listens(pid, self.part.port)
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         for signal_number, seconds in self.part.stop_signals:
@@ -143,7 +151,7 @@ class Keeper:
 
     def _last_words(self) -> str:
         with self.part.log.open("rb") as log:
-            log.seek(max(0, self.part.log.stat().st_size - 4096))
+            log.seek(max(self._log_begins, self.part.log.stat().st_size - 4096))
             lines = log.read().decode(errors="replace").splitlines()[-15:]
         return "\n".join([f"the last lines of {self.part.log}:", *(f"  {line}" for line in lines)])
 

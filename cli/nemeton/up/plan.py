@@ -76,6 +76,7 @@ def plan(wishes: Wishes, folder: DataFolder, say: Callable[[str], None]) -> Plan
             *("--task-logs", task_logs),
         ],
         is_ready=lambda: answers(host, port, "/status/health"),
+        port=port,
         where=url,
         # By the environment: a database's URL may hold a password, and command lines are public.
         environment=environment | {"NEMETON_DATABASE_URL": database_url},
@@ -101,6 +102,7 @@ def _middle_manager(
             *("--data", str(folder.middle_manager), "--grace", str(MIDDLE_MANAGER_GRACE_S)),
         ],
         is_ready=lambda: answers(host, port, "/druid/worker/v1/enabled"),
+        port=port,
         where=f"http://{host}:{port}, {wishes.worker_capacity} {slots}",
         environment=environment,
         log=folder.logs / "middle-manager.log",

@@ -229,6 +229,7 @@ def test_log_of_a_task_that_ended_without_one_is_told_in_the_overlords_words(
 
 def test_report_and_shutdown_pass_through(scripted_overlord: ScriptedOverlord) -> None:
     scripted_overlord.on(f"GET /task/{QUOTED}/reports", b'{"taskContext":{}}')
+    scripted_overlord.on(f"GET /task/{QUOTED}/status", status("RUNNING", "RUNNING"))
     scripted_overlord.on(f"POST /task/{QUOTED}/shutdown", b'{"task":"x"}')
     assert json.loads(nemeton("report", ID, "--overlord", scripted_overlord.url).stdout) == {"taskContext": {}}
     assert nemeton("shutdown", ID, "--overlord", scripted_overlord.url).exit_code == 0

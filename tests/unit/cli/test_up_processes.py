@@ -205,6 +205,31 @@ async def test_part_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
     assert not identity.is_alive()
 
 
+async def test_part_is_not_back_while_a_stranger_answers_on_its_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        part = replace(a_part(tmp_path, ENDLESS), port=port, ready_within_s=0.2)
+        with pytest.raises(PartFailed, match="was not ready within"):
+            await Keeper(part, print).start()
+
+
+async def test_part_is_ready_when_it_listens_itself(tmp_path: Path) -> None:
+    port = reserve("127.0.0.1", 0, "--port")
+    listening = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"
+    keeper = Keeper(replace(a_part(tmp_path, [sys.executable, "-c", listening]), port=port), print)
+    assert await keeper.start() > 0
+    await keeper.stop()
+
+
+async def test_last_words_are_those_of_this_start(tmp_path: Path) -> None:
+    (tmp_path / "part.log").write_text("trouble of yesterday\n")
+    command = [sys.executable, "-c", "import sys; sys.exit('no such database')"]
+    with pytest.raises(PartFailed) as failure:
+        await Keeper(a_part(tmp_path, command, ready=False), print).start()
+    assert "no such database" in str(failure.value)
+    assert "yesterday" not in str(failure.value)
+
+
 async def test_stopping_what_never_started_does_nothing(tmp_path: Path) -> None:
     await Keeper(a_part(tmp_path, ENDLESS), print).stop()
 
