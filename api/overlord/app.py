@@ -22,9 +22,10 @@ from overlord.db.pool import DATABASE_AWAY, connect
 from overlord.edge import Edge
 from overlord.log import routes as log_routes
 from overlord.log.peon import PeonClient
+from overlord.log.retention import Retention
 from overlord.replica import Replica, wall_clock_ms
+from overlord.runner import execution, workers
 from overlord.runner import routes as runner_routes
-from overlord.runner import workers
 from overlord.segment import routes as segment_routes
 from overlord.settings import DRUID_VERSION, OverlordSettings
 from overlord.task import routes as task_routes
@@ -64,6 +65,9 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
             stack.push_async_callback(hints.stop)
             await queue.start()
             stack.push_async_callback(queue.stop)
+            retention = Retention(replica, app.state.task_logs)
+            await retention.start()
+            stack.push_async_callback(retention.stop)
             yield
 
     app = FastAPI(
@@ -81,6 +85,7 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
         segment_routes.router,
         action_routes.router,
         workers.router,
+        execution.router,
         runner_routes.router,
         auth_routes.router,
         node.router,

@@ -30,8 +30,7 @@ async def metrics(request: Request) -> Response:
             "WHERE state IN ('WAITING', 'PENDING', 'ASSIGNED', 'STARTING', 'RUNNING') GROUP BY state"
         )
         slots = await tx.fetchval(
-            "SELECT COALESCE(sum(capacity), 0)::int FROM nemeton_runners "
-            "WHERE enabled AND NOT disabled_here AND last_seen_ms >= $1",
+            "SELECT COALESCE(sum(capacity), 0)::bigint FROM nemeton_slots WHERE last_seen_ms >= $1",
             replica.clock_ms() - replica.settings.runner_timeout_ms,
         )
     counts: dict[str, int] = {"waiting": 0, "pending": 0, "running": 0}

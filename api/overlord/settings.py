@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from druid_core.errors import InvalidInput
 
@@ -86,6 +86,40 @@ class OverlordSettings(BaseModel):
     every few seconds; a minute outlasts a restart of one. Druid: druid.indexer.runner.taskCleanupTimeout (PT15M)
     """
 
+    operator_timeout_ms: int = Field(default=900_000, ge=1000)
+    """
+    The same for a runner whose peons are pods, in milliseconds: 15 minutes. Pods live on while their operator or the
+    API server is away, so silence says nothing of them; new tasks are given to it only within `runner_timeout_ms`.
+    Druid: druid.indexer.runner.taskCleanupTimeout
+    """
+
+    max_attempts: int = Field(default=20, ge=1)
+    """
+    Attempts of one task at most, whatever its runner's policy allows: a task that no node can keep for long ends
+    within hours instead of never. A runner of processes never asks for a second one, as in Druid.
+    """
+
+    logs_kill_enabled: bool = False
+    """
+    Whether logs, reports and rows of tasks are deleted when they are old; off, as in Druid.
+    Druid: druid.indexer.logs.kill.enabled
+    """
+
+    logs_kill_duration_to_retain_ms: int | None = Field(default=None, ge=0)
+    """
+    How long they are kept, in milliseconds; must be given when they are deleted at all. A log counts from its last
+    write, a row from its task's creation. Druid: druid.indexer.logs.kill.durationToRetain
+    """
+
+    logs_kill_initial_delay_ms: int | None = Field(default=None, ge=0)
+    """
+    From the start to the first look, in milliseconds; by default one to five minutes at random, so that replicas that
+    start together do not look together. Druid: druid.indexer.logs.kill.initialDelay
+    """
+
+    logs_kill_delay_ms: int = Field(default=21_600_000, ge=1)
+    """From one look to the next, in milliseconds: six hours, as in Druid. Druid: druid.indexer.logs.kill.delay"""
+
     queue_interval_ms: int = Field(default=1000, ge=10)
     """
     How often the queue is looked at without a hint, in milliseconds. A hint from another replica may be lost, and a
@@ -107,6 +141,12 @@ class OverlordSettings(BaseModel):
     access_log: bool = False
     """A log line a request. Off: it costs more than the request."""
 
+    @model_validator(mode="after")
+    def _knows_what_to_keep(self) -> "OverlordSettings":
+        if self.logs_kill_enabled and self.logs_kill_duration_to_retain_ms is None:
+            raise ValueError("logs_kill_enabled needs logs_kill_duration_to_retain_ms: for how long is what is kept?")
+        return self
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, **given: Any) -> "OverlordSettings":
         """
@@ -127,8 +167,9 @@ class OverlordSettings(BaseModel):
             return cls(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"]) or "settings"
-            message = f"setting {name} (environment: NEMETON_{name.upper()}): {first['msg']}"
+            name = ".".join(str(part) for part in first["loc"])
+            # what two settings together get wrong has no name, and says them itself
+            message = f"setting {name} (environment: NEMETON_{name.upper()}): {first['msg']}" if name else first["msg"]
             raise InvalidInput(message) from error
 
     def as_properties(self) -> dict[str, str]:

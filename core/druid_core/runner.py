@@ -18,7 +18,6 @@ from druid_core.lock import LockType
 from druid_core.status import RunnerStatusCode, TaskLocation, TaskStatus
 from druid_core.wire import WireModel
 
-
 MIDDLE_MANAGER = "middle-manager"
 """The kind of a runner whose peons are processes."""
 
@@ -144,6 +143,7 @@ class AttemptReport(WireModel):
 class PendingReason(StrEnum):
     """Why a task stands where it stands."""
 
+    QUEUED = "QUEUED"  # nothing is in its way: the queue's next look, within a second or so, moves it on
     LOCK_HELD = "LOCK_HELD"  # another task holds a lock that it needs
     NO_RUNNER = "NO_RUNNER"  # no runner is heard of that may take it
     NO_SLOT = "NO_SLOT"  # all slots are taken, or others are before it

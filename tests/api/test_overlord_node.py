@@ -169,7 +169,7 @@ async def test_every_route_answers_an_absent_database_from_the_table(settings: O
 def _fitting_body(path: str) -> Any:
     if path.endswith("/runner/report"):
         return [{"runnerId": "r", "taskId": "t", "attempt": 1, "state": "ENDED"}]
-    if "/runner/" in path:
+    if path.endswith(("/runner/announce", "/runner/assignments")):
         return {"runnerId": "r", "kind": "k", "host": "h:1", "ip": "", "version": "0", "capacity": 1}
     if path.endswith(("/lockedIntervals/v2", "/activeLocks")):
         return [{"datasource": "web", "priority": 0}]
@@ -177,7 +177,7 @@ def _fitting_body(path: str) -> Any:
         return {"task": {"id": "t"}, "action": {"type": "lockList"}}
     if path.endswith("/task"):
         return noop("t")
-    return ["t"] if path.endswith("/taskStatus") else {"interval": "2026-01-01/2026-01-02"}
+    return ["t"] if path.endswith(("/taskStatus", "/explain")) else {"interval": "2026-01-01/2026-01-02"}
 
 
 def test_every_error_of_the_tree_has_a_row() -> None:

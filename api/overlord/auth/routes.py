@@ -1,18 +1,24 @@
 """What only the holder of an attempt's token may read: the payload of its own task, whole."""
 
+from collections.abc import AsyncIterator
+
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from druid_core.errors import NotFound
 from overlord.db.pool import connection
 from overlord.problems import Forbidden
-from overlord.replica import replica_of
+from overlord.replica import Replica, replica_of
 from overlord.task import store
+from overlord.task.store import StoredPayload
 from overlord.task.token import bearer, task_of_token
-from overlord.web import raw_json_answer
+from overlord.web import JSON, raw_json_answer
 
 router = APIRouter(prefix="/nemeton/v1", tags=["Peons"])
+
+CHUNK_BYTES = 8 << 20
+"""A larger payload is read and sent in pieces of so many bytes: hundreds of peons may fetch theirs at once."""
 
 
 @router.get(
@@ -25,11 +31,24 @@ async def get_own_payload(request: Request, task_id: str) -> Response:
     token = bearer(request.headers.get("authorization"))
     if token is None:
         raise Forbidden("The payload is for the peon of the task alone: a token is needed")
-    async with connection(replica_of(request).pool) as tx:
+    replica = replica_of(request)
+    async with connection(replica.pool) as tx:
         owner = await task_of_token(tx, token)
         if owner.task_id != task_id:
             raise Forbidden(f"This token is for task [{owner.task_id}], not for [{task_id}]")
-        stored = await store.get(tx, task_id)
+        stored = await store.payload(tx, task_id, CHUNK_BYTES)
     if stored is None:
         raise NotFound(f"Cannot find any task with id: [{task_id}]")
-    return raw_json_answer(stored.payload)
+    if len(stored.start) == stored.size:
+        return raw_json_answer(stored.start)
+    answer = StreamingResponse(_pieces(replica, task_id, stored))
+    answer.raw_headers = [(b"content-type", JSON.encode()), (b"content-length", str(stored.size).encode())]
+    return answer
+
+
+async def _pieces(replica: Replica, task_id: str, stored: StoredPayload) -> AsyncIterator[bytes]:
+    """A payload never changes, so its pieces are read one by one, and no connection is held between them."""
+    yield stored.start
+    for start in range(len(stored.start), stored.size, CHUNK_BYTES):
+        async with connection(replica.pool) as tx:
+            yield await store.payload_piece(tx, task_id, start, CHUNK_BYTES)

@@ -18,6 +18,9 @@ CHANNEL = "nemeton"
 QUEUE = "queue"
 """Topic: a task came, ended or gave back a lock; a runner has slots."""
 
+PROBE_SECONDS = 5.0
+"""How often the listening connection is asked whether it still is one."""
+
 
 def of_runner(runner_id: str) -> str:
     """Topic: there are orders for this runner."""
@@ -39,6 +42,8 @@ class Hints:
         self._url = url
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
+        self.are_heard = False
+        """Whether somebody listens; while nobody does, whoever waits must look for himself."""
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._listen(), name="hints")
@@ -79,10 +84,17 @@ class Hints:
                 connection.add_termination_listener(_setter(lost))
                 try:
                     await connection.add_listener(CHANNEL, self._hear)
+                    self.are_heard = True
                     # hints sent while nobody listened are gone: everyone looks once
                     self.wake_all()
-                    await lost.wait()
+                    while not lost.is_set():
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(PROBE_SECONDS):
+                                await lost.wait()
+                        # a connection that was cut without a word would be silent for ever
+                        await connection.execute("SELECT 1", timeout=PROBE_SECONDS)
                 finally:
+                    self.are_heard = False
                     connection.terminate()
             except DATABASE_AWAY as error:
                 events.warning("the database is away, nobody hears hints", error=str(error))

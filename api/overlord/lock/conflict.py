@@ -86,6 +86,12 @@ def decide(request: LockRequest, held: Iterable[HeldLock]) -> Decision:
     return Refuse(undefeated[0])
 
 
+def blocker(request: LockRequest, held: Iterable[HeldLock]) -> HeldLock | None:
+    """The lock because of which `request` gets none now; None where it would get one."""
+    decision = decide(request, held)
+    return decision.holder if isinstance(decision, Refuse) else None
+
+
 def may_coexist(requested: LockType, interval: Interval, lock: TaskLock) -> bool:
     """Whether a lock of this type on `interval` may stand beside an active `lock` that overlaps it."""
     match requested, lock.type:

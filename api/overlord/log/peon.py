@@ -26,15 +26,18 @@ class TaskEnds:
     """Its peon may still speak, or its runner may still store what it said."""
     chat_url: str | None
     """Where its peon serves, if it does."""
+    attempt: int
+    """The latest one; 0 where there never was one."""
 
 
 async def whereabouts(tx: Connection, task_id: str) -> TaskEnds | None:
     """Where to look for the log and reports of a task; None when it is unknown."""
     row = await tx.fetchrow(
         """
-        SELECT task.active, attempt.state, attempt.host, attempt.port, attempt.tls_port
-        FROM druid_tasks AS task LEFT JOIN nemeton_attempts AS attempt ON attempt.task_id = task.id
-            AND attempt.state IN ('ASSIGNED', 'STARTING', 'RUNNING')
+        SELECT task.active, attempt.* FROM druid_tasks AS task LEFT JOIN LATERAL (
+            SELECT attempt, state IN ('ASSIGNED', 'STARTING', 'RUNNING') AS is_open, host, port, tls_port
+            FROM nemeton_attempts WHERE task_id = task.id ORDER BY attempt DESC LIMIT 1
+        ) AS attempt ON TRUE
         WHERE task.id = $1
         """,
         task_id,
@@ -42,12 +45,12 @@ async def whereabouts(tx: Connection, task_id: str) -> TaskEnds | None:
     if row is None:
         return None
     chat_url = None
-    if row["host"] is not None:
+    if row["is_open"] and row["host"] is not None:
         secure = row["tls_port"] is not None and row["tls_port"] > 0
         host = f"[{row['host']}]" if ":" in row["host"] else row["host"]
         base = f"https://{host}:{row['tls_port']}" if secure else f"http://{host}:{row['port']}"
         chat_url = f"{base}/druid/worker/v1/chat/{quote(task_id, safe='')}"
-    return TaskEnds(row["active"], row["state"] is not None, chat_url)
+    return TaskEnds(row["active"], bool(row["is_open"]), chat_url, row["attempt"] or 0)
 
 
 class PeonClient:

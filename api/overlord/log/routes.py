@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from druid_core.errors import NotFound, StorageError
+from druid_core.storage.stored_log import StoredLog
 from druid_core.storage.task_logs import TaskLogName, TaskLogs
 from overlord import events
 from overlord.db.pool import connection
@@ -105,12 +106,37 @@ async def _found_in_time(
 
 
 async def _live_log(request: Request, ends: TaskEnds, task_id: str, offset: int) -> Response | None:
+    """
+    What the peon has, behind what storage has of the attempts before it.
+
+    The earlier logs do not change any more, so an offset means the same byte in every answer.
+    """
     if ends.chat_url is None:
         return None
     peons: PeonClient = request.app.state.peons
-    answer = await peons.get(f"{ends.chat_url}/log?offset={offset}", task_id)
+    logs: TaskLogs | None = request.app.state.task_logs
+    earlier = None
+    if ends.attempt > 1 and logs is not None:
+        try:
+            earlier = await asyncio.to_thread(logs.log_before, task_id, ends.attempt)
+        except StorageError as error:
+            return _unreadable("a log", task_id, error)
+    size = 0 if earlier is None else earlier.size
+    answer = await peons.get(f"{ends.chat_url}/log?offset={max(0, offset - size) if offset > 0 else offset}", task_id)
+    if answer is None or answer.status != 200:
+        return None
     # its length was fixed when the peon answered, so the answer to a tail has exactly its bytes
-    return PlainResponse(answer.body, 200, TEXT) if answer is not None and answer.status == 200 else None
+    if earlier is None:
+        return PlainResponse(answer.body, 200, TEXT)
+    start = offset if offset >= 0 else max(0, size - (-offset - len(answer.body)))
+    try:
+        content = await asyncio.to_thread(earlier.read, start) if start < size else b""
+    except NotFound:
+        # just then it was put together with another: look again
+        return None
+    except StorageError as error:
+        return _unreadable("a log", task_id, error)
+    return PlainResponse(content + answer.body, 200, TEXT)
 
 
 async def _stored_log(request: Request, task_id: str, offset: int) -> Response | None:
@@ -118,24 +144,45 @@ async def _stored_log(request: Request, task_id: str, offset: int) -> Response |
     if logs is None:
         return None
     try:
-        size = await asyncio.to_thread(logs.size, task_id, TaskLogName.LOG)
+        log = await asyncio.to_thread(logs.best_log, task_id)
+        if log is None:
+            return None
+        size = log.size
+        start = min(offset, size) if offset >= 0 else max(0, size + offset)
+        if size - start <= CHUNK_BYTES:
+            return PlainResponse(await _read(logs, task_id, log, start, size), 200, TEXT)
     except NotFound:
         return None
     except StorageError as error:
-        events.error("a log cannot be read", task_id=task_id, reason=str(error))
-        return empty_answer(500)
-    start = min(offset, size) if offset >= 0 else max(0, size + offset)
-    if size - start <= CHUNK_BYTES:
-        content = b"" if start >= size else await asyncio.to_thread(logs.read, task_id, TaskLogName.LOG, start, size)
-        return PlainResponse(content, 200, TEXT)
-    answer = StreamingResponse(_pieces(logs, task_id, start, size))
+        return _unreadable("a log", task_id, error)
+    answer = StreamingResponse(_pieces(logs, task_id, log, start, size))
     answer.raw_headers = [(b"content-type", TEXT.encode()), (b"content-length", str(size - start).encode())]
     return answer
 
 
-async def _pieces(logs: TaskLogs, task_id: str, start: int, end: int) -> AsyncIterator[bytes]:
+async def _pieces(logs: TaskLogs, task_id: str, log: StoredLog, start: int, end: int) -> AsyncIterator[bytes]:
     for piece in range(start, end, CHUNK_BYTES):
-        yield await asyncio.to_thread(logs.read, task_id, TaskLogName.LOG, piece, min(piece + CHUNK_BYTES, end))
+        yield await _read(logs, task_id, log, piece, min(piece + CHUNK_BYTES, end))
+
+
+async def _read(logs: TaskLogs, task_id: str, log: StoredLog, start: int, end: int) -> bytes:
+    """
+    Bytes of a log, from wherever they lie by now: parts become a whole while somebody reads them.
+
+    Raises NotFound when they are nowhere.
+    """
+    try:
+        return await asyncio.to_thread(log.read, start, end)
+    except NotFound:
+        moved = await asyncio.to_thread(logs.best_log, task_id)
+        if moved is None:
+            raise
+        return await asyncio.to_thread(moved.read, start, end)
+
+
+def _unreadable(what: str, task_id: str, error: StorageError) -> Response:
+    events.error(f"{what} cannot be read", task_id=task_id, reason=str(error))
+    return empty_answer(500)
 
 
 async def _live_reports(request: Request, ends: TaskEnds, task_id: str) -> Response | None:
@@ -156,8 +203,7 @@ async def _stored_report(request: Request, task_id: str) -> Response | None:
     except NotFound:
         return None
     except StorageError as error:
-        events.error("a report cannot be read", task_id=task_id, reason=str(error))
-        return empty_answer(500)
+        return _unreadable("a report", task_id, error)
 
 
 def _offset(text: str | None) -> int:

@@ -1,50 +1,120 @@
-"""What runners report of attempts, written down. Every report may be repeated, and come late."""
+"""
+What runners report of attempts, written down. Every report may be repeated, and come late.
 
-from typing import assert_never
+A list is taken in few statements: one for all that live, one for the peons of tasks that are finished already, and a
+transaction each only for those whose end decides over a task.
+"""
+
+from typing import Any
 
 from druid_core.runner import AttemptReport, AttemptState
+from druid_core.status import UNKNOWN_LOCATION
+from overlord.db import hints
 from overlord.db.pool import Connection, transaction
 from overlord.replica import Replica
 from overlord.task.settle import Ending, settle
 
 
-async def take(replica: Replica, report: AttemptReport) -> None:
-    """One report, in a transaction of its own. Calling twice is calling once."""
+async def take(replica: Replica, reports: list[AttemptReport]) -> None:
+    """All of a list, of several reports of one attempt the last. Calling twice is calling once."""
     now_ms = replica.clock_ms()
-    async with transaction(replica.pool) as tx:
-        match report.state:
-            case AttemptState.STARTING | AttemptState.RUNNING:
-                await _progress(tx, report, now_ms)
-            case AttemptState.ENDED:
-                ending = Ending(report.task_id, report.attempt, report.reason, report.status)
-                await settle(tx, ending, now_ms)
-            case _:
-                assert_never(report.state)
+    latest: dict[tuple[str, int], AttemptReport] = {}
+    for report in reports:
+        known = latest.get((report.task_id, report.attempt))
+        if known is None or known.state is not AttemptState.ENDED:
+            latest[report.task_id, report.attempt] = report
+    alive = [report for report in latest.values() if report.state is not AttemptState.ENDED]
+    ended = [report for report in latest.values() if report.state is AttemptState.ENDED]
+    settled: set[tuple[str, int]] = set()
+    if alive or len(ended) > 1:
+        async with transaction(replica.pool) as tx:
+            if alive:
+                await _progress(tx, alive, now_ms)
+            if len(ended) > 1:
+                settled = await _end_of_finished(tx, ended, now_ms)
+    for report in ended:
+        if (report.task_id, report.attempt) not in settled:
+            async with transaction(replica.pool) as tx:
+                await settle(tx, _ending(report), replica.settings.max_attempts, now_ms)
 
 
-async def _progress(tx: Connection, report: AttemptReport, now_ms: int) -> None:
-    """An attempt that lives. It never goes back, and a void one stays void. A location that is known stays known."""
-    location = report.location
-    known = location is not None and location.is_known
+async def _progress(tx: Connection, reports: list[AttemptReport], now_ms: int) -> None:
+    """
+    Attempts that live. None ever goes back, and a void one stays void. A location that is known stays known.
+
+    Rows are locked in one order, so that two lists do not wait for each other.
+    """
+    locations = [report.location or UNKNOWN_LOCATION for report in reports]
     await tx.execute(
         """
-        UPDATE nemeton_attempts SET
-            state = CASE WHEN state = 'RUNNING' THEN state ELSE $3 END,
-            started_ms = CASE WHEN $3 = 'RUNNING' THEN COALESCE(started_ms, $4) ELSE started_ms END,
-            reported_ms = $4,
-            host = CASE WHEN $5 THEN $6 ELSE host END,
-            port = CASE WHEN $5 THEN $7 ELSE port END,
-            tls_port = CASE WHEN $5 THEN $8 ELSE tls_port END,
-            k8s_pod_name = CASE WHEN $5 THEN COALESCE($9, k8s_pod_name) ELSE k8s_pod_name END
-        WHERE task_id = $1 AND attempt = $2 AND state IN ('ASSIGNED', 'STARTING', 'RUNNING')
+        WITH said AS (
+            SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[], $7::text[],
+                                 $8::text[])
+                AS s (task_id, attempt, state, host, port, tls_port, k8s_pod_name, waiting_for)
+        ),
+        open AS (
+            SELECT task_id, attempt FROM nemeton_attempts JOIN said USING (task_id, attempt)
+            WHERE nemeton_attempts.state IN ('ASSIGNED', 'STARTING', 'RUNNING')
+            ORDER BY task_id, attempt FOR UPDATE OF nemeton_attempts
+        )
+        UPDATE nemeton_attempts AS attempt SET
+            state = CASE WHEN attempt.state = 'RUNNING' THEN attempt.state ELSE said.state END,
+            started_ms = CASE WHEN said.state = 'RUNNING' THEN COALESCE(started_ms, $9) ELSE started_ms END,
+            reported_ms = $9,
+            waiting_for = said.waiting_for,
+            host = COALESCE(said.host, attempt.host),
+            port = CASE WHEN said.host IS NULL THEN attempt.port ELSE said.port END,
+            tls_port = CASE WHEN said.host IS NULL THEN attempt.tls_port ELSE said.tls_port END,
+            k8s_pod_name = COALESCE(said.k8s_pod_name, attempt.k8s_pod_name)
+        FROM open JOIN said USING (task_id, attempt)
+        WHERE attempt.task_id = open.task_id AND attempt.attempt = open.attempt
         """,
-        report.task_id,
-        report.attempt,
-        report.state.value,
+        [report.task_id for report in reports],
+        [report.attempt for report in reports],
+        [report.state.value for report in reports],
+        [location.host for location in locations],
+        [location.port for location in locations],
+        [location.tls_port for location in locations],
+        [location.k8s_pod_name for location in locations],
+        [report.waiting_for for report in reports],
         now_ms,
-        known,
-        location.host if location is not None else None,
-        location.port if location is not None else -1,
-        location.tls_port if location is not None else -1,
-        location.k8s_pod_name if location is not None else None,
     )
+
+
+async def _end_of_finished(tx: Connection, reports: list[AttemptReport], now_ms: int) -> set[tuple[str, int]]:
+    """
+    End the attempts whose task is finished, all in one statement; which these were.
+
+    Nothing is left to decide for them: the usual case, since a peon says its last word before it goes.
+    """
+    rows: list[Any] = await tx.fetch(
+        """
+        WITH said AS (
+            SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[]) AS s (task_id, attempt, reason, cause)
+        ),
+        over AS (
+            SELECT task_id, attempt FROM nemeton_attempts JOIN said USING (task_id, attempt)
+            WHERE finished AND state IN ('ASSIGNED', 'STARTING', 'RUNNING', 'LOST')
+            ORDER BY task_id, attempt FOR UPDATE OF nemeton_attempts
+        )
+        UPDATE nemeton_attempts AS attempt SET state = 'ENDED', stop = FALSE, ended_ms = $5, told_ms = NULL,
+            reason = COALESCE(said.reason, attempt.reason), cause = COALESCE(said.cause, attempt.cause)
+        FROM over JOIN said USING (task_id, attempt)
+        WHERE attempt.task_id = over.task_id AND attempt.attempt = over.attempt
+        RETURNING attempt.task_id, attempt.attempt, attempt.runner_id
+        """,
+        [report.task_id for report in reports],
+        [report.attempt for report in reports],
+        [report.reason for report in reports],
+        [report.cause for report in reports],
+        now_ms,
+    )
+    runners = sorted({row["runner_id"] for row in rows if row["runner_id"] is not None})
+    if runners:
+        await tx.execute("UPDATE nemeton_runners SET last_completed_ms = $2 WHERE runner_id = ANY($1)", runners, now_ms)
+        await hints.send(tx, *map(hints.of_runner, runners), hints.QUEUE)
+    return {(row["task_id"], row["attempt"]) for row in rows}
+
+
+def _ending(report: AttemptReport) -> Ending:
+    return Ending(report.task_id, report.attempt, report.reason, report.status, report.cause, report.retry_after_ms)

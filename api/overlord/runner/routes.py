@@ -14,6 +14,9 @@ from overlord.db import hints
 from overlord.db.pool import connection, transaction
 from overlord.replica import Replica, replica_of
 from overlord.runner import orders, reports
+from overlord.runner.orders import Orders
+from overlord.task import documentation as shown
+from overlord.task.explain import explain_tasks
 from overlord.task.settle import settle
 from overlord.web import empty_answer, is_json, json_answer, json_body, query
 
@@ -23,10 +26,14 @@ LONGEST_WAIT_SECONDS = 30.0
 """A long poll ends after this, so that proxies with an idle limit of a minute do not cut it."""
 
 LOOK_SECONDS = 2.0
-"""How often a long poll looks without a hint: one may have been lost."""
+"""How often a long poll looks while no hint can be heard. Else hints are enough: comparing a long list is not free."""
+
+PAUSE_SHARE = 2.0
+"""A look that took so long is followed by a pause of this many times as long."""
 
 _ANNOUNCEMENT = TypeAdapter(RunnerAnnouncement)
 _REPORTS = TypeAdapter(list[AttemptReport])
+_TASK_IDS = TypeAdapter(list[str])
 
 
 @router.post("/announce", summary="A runner lives", responses={200: {"model": RunnerOrders}})
@@ -35,10 +42,8 @@ async def announce(request: Request) -> Response:
     if not is_json(request):
         return empty_answer(415)
     replica = replica_of(request)
-    runner = await _announcement(request)
-    await _hear(replica, runner)
-    found, _ = await _look(replica, runner)
-    return json_answer(found.to_wire())
+    found = await _hear(replica, await _announcement(request))
+    return json_answer(found.answer.to_wire())
 
 
 @router.post("/assignments", summary="Orders for a runner, by long poll", responses={200: {"model": RunnerOrders}})
@@ -48,19 +53,21 @@ async def next_assignments(request: Request) -> Response:
         return empty_answer(415)
     replica = replica_of(request)
     runner = await _announcement(request)
-    wait = _seconds(query(request, "wait"))
-    deadline = asyncio.get_running_loop().time() + wait
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _seconds(query(request, "wait"))
     with replica.hints.waiting_for(hints.of_runner(runner.runner_id)) as hinted:
-        await _hear(replica, runner)
+        began = clock()
+        found = await _hear(replica, runner)
         while True:
+            left = deadline - clock()
+            if found.is_news or left <= 0 or request.app.state.stopping.is_set():
+                return json_answer(found.answer.to_wire())
+            # a burst of hints over a long list is a look now and then, not a look a hint
+            await asyncio.sleep(min(left, PAUSE_SHARE * (clock() - began)))
+            await _news(replica, hinted, found.repeat_in_ms, deadline)
             hinted.clear()
-            found, news = await _look(replica, runner)
-            left = deadline - asyncio.get_running_loop().time()
-            if news or left <= 0 or request.app.state.stopping.is_set():
-                return json_answer(found.to_wire())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, LOOK_SECONDS)):
-                    await hinted.wait()
+            began = clock()
+            found = await _look(replica, runner)
 
 
 @router.post("/report", summary="What a runner sees of its attempts")
@@ -72,10 +79,28 @@ async def report(request: Request) -> Response:
         taken = _REPORTS.validate_python(await json_body(request))
     except ValidationError as error:
         raise InvalidInput(f"No list of attempt reports: {error.errors()[0]['msg']}") from error
-    replica = replica_of(request)
-    for each in taken:
-        await reports.take(replica, each)
+    await reports.take(replica_of(request), taken)
     return json_answer({})
+
+
+@router.post(
+    "/explain",
+    summary="Why tasks stand where they stand",
+    responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}},
+    openapi_extra=shown.STATUS_IDS,
+)
+async def explain(request: Request) -> Response:
+    """A map from id to Explanation; unknown ids are left out."""
+    if not is_json(request):
+        return empty_answer(415)
+    try:
+        task_ids = _TASK_IDS.validate_python(await json_body(request))
+    except ValidationError as error:
+        raise InvalidInput("Expected a list of task ids") from error
+    replica = replica_of(request)
+    async with connection(replica.pool) as tx:
+        found = await explain_tasks(tx, replica, [task_id for task_id in task_ids if "\0" not in task_id])
+    return json_answer({explanation.task_id: explanation.to_wire() for explanation in found})
 
 
 async def _announcement(request: Request) -> RunnerAnnouncement:
@@ -87,21 +112,37 @@ async def _announcement(request: Request) -> RunnerAnnouncement:
         raise InvalidInput(f"No announcement of a runner: {where}: {first['msg']}") from error
 
 
-async def _hear(replica: Replica, runner: RunnerAnnouncement) -> None:
-    """Once a call, with the list as it came: it is not younger a poll later."""
+async def _hear(replica: Replica, runner: RunnerAnnouncement) -> Orders:
+    """Write down what the runner says, and what follows from it; the orders."""
     now_ms = replica.clock_ms()
     async with transaction(replica.pool) as tx:
         await orders.hear(tx, runner, now_ms)
-        missed = await orders.compare(tx, runner, now_ms)
-    for ending in missed:
-        # void, not ended: should the runner list it after all, it is stopped
+        attempts = await orders.compare(tx, runner)
+        gone, changed = await orders.take_word(tx, runner, attempts, now_ms)
+        if not gone and not changed:
+            return await orders.give(tx, replica, runner, attempts, now_ms)
+    for ending in gone:
         async with transaction(replica.pool) as tx:
-            await settle(tx, ending, now_ms, gone=False)
+            await settle(tx, ending, replica.settings.max_attempts, now_ms)
+    return await _look(replica, runner)
 
 
-async def _look(replica: Replica, runner: RunnerAnnouncement) -> tuple[RunnerOrders, bool]:
-    async with connection(replica.pool) as tx:
-        return await orders.orders(tx, replica, runner, replica.clock_ms())
+async def _look(replica: Replica, runner: RunnerAnnouncement) -> Orders:
+    async with transaction(replica.pool) as tx:
+        attempts = await orders.compare(tx, runner)
+        return await orders.give(tx, replica, runner, attempts, replica.clock_ms())
+
+
+async def _news(replica: Replica, hinted: asyncio.Event, repeat_in_ms: int | None, deadline: float) -> None:
+    """Until a hint, the time to repeat an order, or the deadline; while nobody hears hints for a moment only."""
+    loop = asyncio.get_running_loop()
+    until = deadline if repeat_in_ms is None else min(deadline, loop.time() + max(0, repeat_in_ms) / 1000)
+    while not hinted.is_set() and (left := until - loop.time()) > 0:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(left, LOOK_SECONDS)):
+                await hinted.wait()
+        if not replica.hints.are_heard:
+            return
 
 
 def _seconds(text: str | None) -> float:

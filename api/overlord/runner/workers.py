@@ -7,22 +7,18 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from druid_core.errors import InvalidInput
 from druid_core.instant import format_instant
-from druid_core.interval import Interval
 from overlord.db import hints
-from overlord.db.pool import Connection, connection, transaction
-from overlord.problems import Unreadable
+from overlord.db.pool import connection, transaction
 from overlord.replica import replica_of
-from overlord.web import empty_answer, is_json, json_answer, json_body, query, raw_json_answer
+from overlord.runner import configuration
+from overlord.runner.configuration import author_of
+from overlord.web import empty_answer, is_json, json_answer, json_body, raw_json_answer
 
 router = APIRouter(prefix="/druid/indexer/v1", tags=["Workers"])
 
 CONFIG_KEY = "worker.config"
 """In `druid_config` and `druid_audit`. Druid: WorkerBehaviorConfig.CONFIG_KEY"""
-
-HISTORY_MS = 7 * 86_400_000
-"""How far back a history goes where nothing is asked for. Druid: druid.audit.manager.auditHistoryMillis"""
 
 
 @router.get("/workers", summary="The workers and what they run")
@@ -32,18 +28,18 @@ async def list_workers(request: Request) -> Response:
     async with connection(replica.pool) as tx:
         rows = await tx.fetch(
             """
-            SELECT runner.announcement, runner.enabled AND NOT runner.disabled_here AS enabled,
+            SELECT runner.announcement, runner.enabled AND NOT runner.disabled_here AS enabled, slots.capacity,
                    runner.last_completed_ms, runner.last_seen_ms,
                    COALESCE(array_agg(attempt.task_id ORDER BY attempt.task_id)
                        FILTER (WHERE attempt.task_id IS NOT NULL), '{}') AS tasks,
                    COALESCE(array_agg(attempt.group_id ORDER BY attempt.task_id)
                        FILTER (WHERE attempt.task_id IS NOT NULL), '{}') AS groups,
                    count(*) FILTER (WHERE task.type = 'index_parallel')::int AS parallel
-            FROM nemeton_runners AS runner
+            FROM nemeton_runners AS runner JOIN nemeton_slots AS slots USING (runner_id)
             LEFT JOIN nemeton_attempts AS attempt ON attempt.runner_id = runner.runner_id
                 AND attempt.state IN ('ASSIGNED', 'STARTING', 'RUNNING')
             LEFT JOIN druid_tasks AS task ON task.id = attempt.task_id
-            WHERE runner.last_seen_ms >= $1 GROUP BY runner.runner_id ORDER BY runner.runner_id
+            WHERE runner.last_seen_ms >= $1 GROUP BY runner.runner_id, slots.capacity ORDER BY runner.runner_id
             """,
             replica.clock_ms() - replica.settings.runner_timeout_ms,
         )
@@ -57,10 +53,10 @@ async def total_capacity(request: Request) -> Response:
     async with connection(replica.pool) as tx:
         row = await tx.fetchrow(
             """
-            SELECT COALESCE(sum(capacity) FILTER (WHERE enabled AND NOT disabled_here), 0)::int AS capacity,
+            SELECT LEAST(COALESCE(sum(capacity), 0), 2147483647)::int AS capacity,
                    (SELECT count(*) FROM nemeton_attempts
                     WHERE state IN ('ASSIGNED', 'STARTING', 'RUNNING'))::int AS used
-            FROM nemeton_runners WHERE last_seen_ms >= $1
+            FROM nemeton_slots WHERE last_seen_ms >= $1
             """,
             replica.clock_ms() - replica.settings.runner_timeout_ms,
         )
@@ -93,8 +89,7 @@ async def disable(request: Request, host: str) -> Response:
 @router.get("/worker", summary="The worker configuration, empty while none was set")
 async def get_config(request: Request) -> Response:
     async with connection(replica_of(request).pool) as tx:
-        payload: bytes | None = await tx.fetchval("SELECT payload FROM druid_config WHERE name = $1", CONFIG_KEY)
-    return raw_json_answer(payload or b"")
+        return raw_json_answer(await configuration.read(tx, CONFIG_KEY) or b"")
 
 
 @router.post("/worker", summary="Set the worker configuration")
@@ -108,44 +103,14 @@ async def set_config(request: Request) -> Response:
     payload = orjson.dumps(_effective_config(raw))  # pyright: ignore[reportUnknownArgumentType]
     replica = replica_of(request)
     async with transaction(replica.pool) as tx:
-        await tx.execute(
-            "INSERT INTO druid_config (name, payload) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET payload = $2",
-            CONFIG_KEY,
-            payload,
-        )
-        await _audit(tx, request, payload, replica.clock_ms())
+        await configuration.write(tx, CONFIG_KEY, payload, author_of(request), replica.clock_ms())
     return empty_answer(200)
 
 
 @router.get("/worker/history", summary="Changes of the worker configuration, newest first")
 async def config_history(request: Request) -> Response:
     """`count` entries, or those of `interval`; by default the last week's."""
-    replica = replica_of(request)
-    interval, count = query(request, "interval"), query(request, "count")
-    now_ms = replica.clock_ms()
-    try:
-        window = Interval.parse(interval) if interval else Interval(0 if count else now_ms - HISTORY_MS, now_ms + 1)
-    except InvalidInput as error:
-        raise Unreadable(str(error)) from error
-    try:
-        limit = int(count) if count and not interval else None
-    except ValueError:
-        return empty_answer(404)
-    if limit is not None and limit < 1:
-        return json_answer({"error": "Limit must be greater than zero!"}, 400)
-    async with connection(replica.pool) as tx:
-        rows = await tx.fetch(
-            """
-            SELECT payload FROM druid_audit
-            WHERE audit_key = $1 AND type = $1 AND created_date >= $2 AND created_date < $3
-            ORDER BY created_date DESC, id DESC LIMIT $4
-            """,
-            CONFIG_KEY,
-            window.start,
-            window.end,
-            limit,
-        )
-    return raw_json_answer(b"[" + b",".join(row["payload"] for row in rows) + b"]")
+    return await configuration.history_answer(request, CONFIG_KEY)
 
 
 async def _set_disabled(request: Request, host: str, *, disabled: bool) -> Response:
@@ -157,34 +122,6 @@ async def _set_disabled(request: Request, host: str, *, disabled: bool) -> Respo
     return json_answer({host: "disabled" if disabled else "enabled"})
 
 
-async def _audit(tx: Connection, request: Request, payload: bytes, now_ms: int) -> None:
-    """Druid: AuditEntry"""
-    author = request.headers.get("x-druid-author", "")
-    comment = request.headers.get("x-druid-comment", "")
-    entry = {
-        "key": CONFIG_KEY,
-        "type": CONFIG_KEY,
-        "auditInfo": {
-            "author": author,
-            "identity": "allowAll",
-            "comment": comment,
-            "ip": request.client.host if request.client else "",
-        },
-        "request": None,
-        "payload": payload.decode(),
-        "auditTime": format_instant(now_ms),
-    }
-    await tx.execute(
-        "INSERT INTO druid_audit (audit_key, type, author, comment, created_date, payload) "
-        "VALUES ($1, $1, $2, $3, $4, $5)",
-        CONFIG_KEY,
-        author[:255],
-        comment[:2048],
-        entry["auditTime"],
-        orjson.dumps(entry),
-    )
-
-
 def _worker(row: Any) -> dict[str, Any]:
     announced = orjson.loads(row["announcement"])
     completed_ms = row["last_completed_ms"] or row["last_seen_ms"]
@@ -193,7 +130,8 @@ def _worker(row: Any) -> dict[str, Any]:
             "scheme": announced["scheme"],
             "host": announced["host"],
             "ip": announced["ip"],
-            "capacity": announced["capacity"],
+            # what it offers, also while it is disabled; for pods the dynamic configuration may say otherwise
+            "capacity": row["capacity"] or announced["capacity"],
             "version": announced["version"] if row["enabled"] else "",
             "category": announced["category"],
         },

@@ -1,11 +1,15 @@
 """PENDING to ASSIGNED: a released task gets a free slot of a runner. Druid: HttpRemoteTaskRunner, fillCapacity"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from overlord.db import hints
 from overlord.db.pool import Connection
 from overlord.replica import Replica
 from overlord.task.token import digest, mint
+
+BATCH_TASKS = 2000
+"""Assignments a pass at most: one transaction of a fraction of a second, however many slots there are."""
 
 
 @dataclass(slots=True)
@@ -20,33 +24,41 @@ class RunnerLoad:
     def share(self) -> float:
         return self.used / self.capacity
 
+    @property
+    def free(self) -> int:
+        return max(0, self.capacity - self.used)
 
-def choose_runners(runners: list[RunnerLoad], tasks: int) -> list[str]:
-    """
-    A runner for each of `tasks`, the least loaded first; fewer where slots end. Pure but for counting the load up.
 
-    Druid: EqualDistributionWorkerSelectStrategy
+def choose_runners(runners: list[RunnerLoad], wishes: Sequence[str | None]) -> list[str | None]:
     """
-    chosen: list[str] = []
-    free = [runner for runner in runners if runner.used < runner.capacity]
-    while free and len(chosen) < tasks:
-        runner = min(free, key=lambda candidate: (candidate.share, candidate.runner_id))
-        runner.used += 1
-        chosen.append(runner.runner_id)
-        if runner.used >= runner.capacity:
-            free.remove(runner)
+    A runner for each wish, the one that is wished for or the least loaded; None where no slot is left for it.
+
+    Earlier ones choose first. Pure but for counting the load up. Druid: EqualDistributionWorkerSelectStrategy
+    """
+    chosen: list[str | None] = []
+    free = {runner.runner_id: runner for runner in runners if runner.free}
+    for wish in wishes:
+        if wish is None and free:
+            runner = min(free.values(), key=lambda candidate: (candidate.share, candidate.runner_id))
+        else:
+            runner = free.get(wish or "")
+        if runner is not None:
+            runner.used += 1
+            if not runner.free:
+                del free[runner.runner_id]
+        chosen.append(None if runner is None else runner.runner_id)
     return chosen
 
 
 async def loads(tx: Connection, seen_since_ms: int) -> list[RunnerLoad]:
-    """Every enabled runner that was heard of since `seen_since_ms`, with its slots."""
+    """Every runner with slots that was heard of since `seen_since_ms`."""
     rows = await tx.fetch(
         """
-        SELECT runner.runner_id, capacity, count(attempt.task_id)::int AS used
-        FROM nemeton_runners AS runner LEFT JOIN nemeton_attempts AS attempt
-            ON attempt.runner_id = runner.runner_id AND attempt.state IN ('ASSIGNED', 'STARTING', 'RUNNING')
-        WHERE enabled AND NOT disabled_here AND capacity > 0 AND last_seen_ms >= $1
-        GROUP BY runner.runner_id
+        SELECT runner_id, capacity, (
+            SELECT count(*) FROM nemeton_attempts AS attempt
+            WHERE attempt.runner_id = runner.runner_id AND state IN ('ASSIGNED', 'STARTING', 'RUNNING')
+        )::int AS used
+        FROM nemeton_slots AS runner WHERE capacity > 0 AND last_seen_ms >= $1 ORDER BY runner_id
         """,
         seen_since_ms,
     )
@@ -61,19 +73,26 @@ async def assign_pending(tx: Connection, replica: Replica) -> int:
     """
     now_ms = replica.clock_ms()
     runners = await loads(tx, now_ms - replica.settings.runner_timeout_ms)
-    free = sum(max(0, runner.capacity - runner.used) for runner in runners)
-    if not free:
+    wanted = min(BATCH_TASKS, sum(runner.free for runner in runners))
+    if not wanted:
         return 0
+    # The first row can always be placed. Others may wish for a runner that is full by then: the next pass leaves
+    # them out, and finds what stands behind them.
     rows = await tx.fetch(
         """
-        SELECT task_id, attempt FROM nemeton_attempts WHERE state = 'PENDING'
+        SELECT task_id, attempt, runner_wish FROM nemeton_attempts
+        WHERE state = 'PENDING' AND (not_before_ms IS NULL OR not_before_ms <= $2)
+            AND (runner_wish IS NULL OR runner_wish = ANY($3))
         ORDER BY priority DESC, submitted_ms, task_id LIMIT $1 FOR UPDATE SKIP LOCKED
         """,
-        free,
+        wanted,
+        now_ms,
+        [runner.runner_id for runner in runners if runner.free],
     )
-    if not rows:
+    chosen = choose_runners(runners, [row["runner_wish"] for row in rows])
+    placed = [(row["task_id"], row["attempt"], runner) for row, runner in zip(rows, chosen, strict=True) if runner]
+    if not placed:
         return 0
-    chosen = choose_runners(runners, len(rows))
     await tx.execute(
         """
         UPDATE nemeton_attempts AS attempt
@@ -81,11 +100,13 @@ async def assign_pending(tx: Connection, replica: Replica) -> int:
         FROM unnest($1::text[], $2::int[], $3::text[], $4::bytea[]) AS new (task_id, attempt, runner_id, token)
         WHERE attempt.task_id = new.task_id AND attempt.attempt = new.attempt
         """,
-        [row["task_id"] for row in rows],
-        [row["attempt"] for row in rows],
-        chosen,
-        [digest(mint(replica.secret, row["task_id"], row["attempt"])) for row in rows],
+        [task_id for task_id, _, _ in placed],
+        [attempt for _, attempt, _ in placed],
+        [runner_id for _, _, runner_id in placed],
+        [digest(mint(replica.secret, task_id, attempt)) for task_id, attempt, _ in placed],
         now_ms,
     )
-    await hints.send(tx, *(hints.of_runner(runner_id) for runner_id in chosen))
-    return len(rows)
+    await hints.send(tx, *(hints.of_runner(runner_id) for _, _, runner_id in placed))
+    if len(placed) < len(rows) or len(rows) == BATCH_TASKS:
+        await hints.send(tx, hints.QUEUE)
+    return len(placed)

@@ -16,7 +16,7 @@ from druid_core.instant import format_instant
 from druid_core.status import TaskStatus
 from druid_core.task import Task
 from overlord.db import hints
-from overlord.db.pool import DATABASE_AWAY, Connection, transaction
+from overlord.db.pool import DATABASE_AWAY, Connection, connection, transaction
 from overlord.replica import Replica
 from overlord.task.need import LockNeed, need_of
 
@@ -29,8 +29,9 @@ _QUEUE_SIZE_KEY = 0x6E656D_71756575
 _INSERT = """
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::bytea[],
-                         $7::int[], $8::text[], $9::text[])
-        AS t (id, datasource, payload, type, group_id, status_payload, priority, lock_type, lock_intervals)
+                         $7::int[], $8::text[], $9::text[], $14::text[], $15::text[], $16::text[])
+        AS t (id, datasource, payload, type, group_id, status_payload, priority, lock_type, lock_intervals,
+              context, submitter, runner_wish)
 ),
 stored AS (
     INSERT INTO druid_tasks (id, created_date, datasource, payload, type, group_id, active, status_payload)
@@ -40,15 +41,25 @@ stored AS (
 ),
 queued AS (
     INSERT INTO nemeton_attempts (task_id, attempt, data_source, group_id, priority, state, lock_type,
-                                  lock_intervals, submitted_ms, released_ms)
+                                  lock_intervals, submitted_ms, released_ms, context, submitter, runner_wish)
     SELECT id, 1, datasource, group_id, priority,
            CASE WHEN lock_type IS NULL THEN 'PENDING' ELSE 'WAITING' END, lock_type, lock_intervals,
-           $11::bigint, CASE WHEN lock_type IS NULL THEN $11::bigint END
+           $11::bigint, CASE WHEN lock_type IS NULL THEN $11::bigint END, context, submitter, runner_wish
     FROM new JOIN stored USING (id)
 )
 SELECT id, pg_notify($12::text, $13::text) FROM stored
 """
 """Equal notifications of one transaction are sent once, whatever number of rows there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the submission says beside the task."""
+
+    submitter: str | None = None
+    """Whoever sends the same id again under this name repeats himself, and is not refused."""
+    runner_wish: str | None = None
+    """The only runner that may take the task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,11 @@ class Submission:
     task: Task
     payload: bytes
     need: LockNeed | None
+    origin: Origin
     done: asyncio.Future[None]
+
+
+ANYBODY = Origin()
 
 
 class Intake:
@@ -71,9 +86,9 @@ class Intake:
         self.accepted = 0
         """Tasks stored by this replica since its start."""
 
-    async def submit(self, task: Task) -> None:
+    async def submit(self, task: Task, origin: Origin = ANYBODY) -> None:
         """
-        Store a new task; it is durable when this returns. Druid: TaskQueue.add
+        Store a new task; it is durable when this returns. Again by the same submitter is once. Druid: TaskQueue.add
 
         Raises TaskIdExists, CapacityExceeded, InvalidInput (too large) or Unavailable.
         """
@@ -85,7 +100,7 @@ class Intake:
                 "Reduce the size of the task payload or raise max_task_payload_bytes."
             )
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._gathered.append(Submission(task, payload, need_of(task), done))
+        self._gathered.append(Submission(task, payload, need_of(task), origin, done))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush(), name="intake")
         await done
@@ -158,13 +173,25 @@ class Intake:
             except DATABASE_AWAY as error:
                 raise Unavailable(f"The metadata database does not answer: {error}") from error
         self.accepted += len(stored)
+        repeated = await self._repeated([submission for submission in batch if submission.task.id not in stored])
         for submission in batch:
             if submission.done.done():
                 continue
-            if submission.task.id in stored:
+            if submission.task.id in stored or submission.task.id in repeated:
                 submission.done.set_result(None)
             else:
                 submission.done.set_exception(TaskIdExists(submission.task.id))
+
+    async def _repeated(self, known: list[Submission]) -> set[str]:
+        """The ids that are known because this very submitter submitted them before."""
+        named = {each.task.id: each.origin.submitter for each in known if each.origin.submitter is not None}
+        if not named:
+            return set()
+        async with connection(self._replica.pool) as held:
+            rows = await held.fetch(
+                "SELECT task_id, submitter FROM nemeton_attempts WHERE attempt = 1 AND task_id = ANY($1)", list(named)
+            )
+        return {row["task_id"] for row in rows if row["submitter"] == named[row["task_id"]]}
 
     async def _insert(self, tx: Connection, batch: list[Submission]) -> set[str]:
         """The ids that were stored; those missing were there before."""
@@ -185,6 +212,9 @@ class Intake:
             now_ms,
             hints.CHANNEL,
             hints.QUEUE,
+            [orjson.dumps(submission.task.context).decode() for submission in batch],
+            [submission.origin.submitter for submission in batch],
+            [submission.origin.runner_wish for submission in batch],
         )
         return {row["id"] for row in rows}
 

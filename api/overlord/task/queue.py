@@ -31,10 +31,15 @@ _LOOK = """
 SELECT EXISTS (SELECT 1 FROM nemeton_attempts WHERE state = 'WAITING') AS waiting,
        EXISTS (SELECT 1 FROM nemeton_attempts WHERE state = 'PENDING')
            AND EXISTS (
-               SELECT 1 FROM nemeton_runners AS runner
-               WHERE enabled AND NOT disabled_here AND last_seen_ms >= $1 AND capacity > (
+               SELECT 1 FROM nemeton_slots AS runner
+               WHERE last_seen_ms >= $1 AND capacity > (
                    SELECT count(*) FROM nemeton_attempts AS attempt
                    WHERE attempt.runner_id = runner.runner_id AND state IN ('ASSIGNED', 'STARTING', 'RUNNING')
+               )
+               AND EXISTS (
+                   SELECT 1 FROM nemeton_attempts AS attempt
+                   WHERE state = 'PENDING' AND (not_before_ms IS NULL OR not_before_ms <= $2)
+                       AND (runner_wish IS NULL OR runner_wish = runner.runner_id)
                )
            ) AS assignable,
        EXISTS (
@@ -75,7 +80,7 @@ class TaskQueue:
         self._last_pass_ms = now_ms
         strays_due = now_ms - self._strays_at_ms >= STRAYS_EVERY_MS
         async with connection(replica.pool) as held:
-            look = await held.fetchrow(_LOOK, now_ms - timeout_ms)
+            look = await held.fetchrow(_LOOK, now_ms - timeout_ms, now_ms)
         assert look is not None
         if not (strays_due or look["waiting"] or look["assignable"] or look["silent"]):
             return True
@@ -88,8 +93,9 @@ class TaskQueue:
             if look["waiting"] or strays_due:
                 await release_ready(replica)
             await assign_pending(tx, replica)
-            if look["silent"] and now_ms - self._watching_since_ms >= timeout_ms:
-                await settle_silent(replica, now_ms)
+            watched_ms = now_ms - self._watching_since_ms
+            if look["silent"] and watched_ms >= timeout_ms:
+                await settle_silent(replica, now_ms, watched_ms)
         return True
 
     async def _run(self) -> None:

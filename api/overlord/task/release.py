@@ -94,8 +94,8 @@ async def adopt_strays(replica: Replica) -> int:
             await tx.execute(
                 """
                 INSERT INTO nemeton_attempts (task_id, attempt, data_source, group_id, priority, state, lock_type,
-                                              lock_intervals, submitted_ms, released_ms)
-                VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING
+                                              lock_intervals, submitted_ms, released_ms, context)
+                VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
                 """,
                 task.id,
                 task.data_source,
@@ -106,6 +106,7 @@ async def adopt_strays(replica: Replica) -> int:
                 None if need is None else ",".join(map(str, need.intervals)),
                 parse_instant(row["created_date"]),
                 replica.clock_ms() if need is None else None,
+                orjson.dumps(task.context).decode(),
             )
     return len(rows)
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from druid_core.errors import InvalidInput
 from druid_core.interval import Interval
+from druid_core.runner import RUNNER_HEADER, SUBMITTER_HEADER, Explanation
 from druid_core.task import inject_context, parse_task, redacted
 from overlord.db.pool import connection, transaction
 from overlord.problems import Unreadable, problem_of
@@ -16,13 +17,17 @@ from overlord.replica import replica_of
 from overlord.segment import store as segment_store
 from overlord.task import documentation as shown
 from overlord.task import listing, store
-from overlord.task.intake import Intake
+from overlord.task.explain import explain_tasks
+from overlord.task.intake import ANYBODY, Intake, Origin
 from overlord.task.listing import TaskFilter
 from overlord.web import accepts_json, empty_answer, error_answer, is_json, json_answer, json_body, query, text_answer
 
 router = APIRouter(prefix="/druid/indexer/v1", tags=["Tasks"])
 
 _INT_LIMIT = 2_147_483_647
+
+_LONGEST_NAME = 255
+"""Characters of a submitter or a runner."""
 
 
 def unknown_task(task_id: str) -> Response:
@@ -58,7 +63,7 @@ async def submit_task(request: Request) -> Response:
         force_time_chunk_lock=settings.force_time_chunk_lock,
     )
     intake: Intake = request.app.state.intake
-    await intake.submit(task)
+    await intake.submit(task, _origin(request))
     return json_answer({"task": task.id})
 
 
@@ -86,6 +91,19 @@ async def get_status(request: Request, task_id: str) -> Response:
     async with connection(replica_of(request).pool) as tx:
         status = await listing.status_plus(tx, task_id)
     return unknown_task(task_id) if status is None else json_answer({"task": task_id, "status": status})
+
+
+@router.get(
+    "/task/{task_id}/explain",
+    summary="Why a task stands where it stands",
+    responses={200: {"model": Explanation}, **shown.NOT_FOUND},
+)
+async def explain(request: Request, task_id: str) -> Response:
+    """Which lock is in its way and who holds it, its place in line, what its start waits for. Not Druid's."""
+    replica = replica_of(request)
+    async with connection(replica.pool) as tx:
+        found = await explain_tasks(tx, replica, [task_id])
+    return json_answer(found[0].to_wire()) if found else unknown_task(task_id)
 
 
 @router.get(
@@ -270,6 +288,17 @@ async def _list(request: Request, state: str | None) -> Response:
         # Druid answers 500 with a page of HTML; the status is kept, because clients may tell by it
         return error_answer(Unreadable(str(error)))
     return json_answer(tasks)
+
+
+def _origin(request: Request) -> Origin:
+    """Raises InvalidInput for a name that no runner and no object has."""
+    submitter, runner_id = request.headers.get(SUBMITTER_HEADER), request.headers.get(RUNNER_HEADER)
+    if submitter is None and runner_id is None:
+        return ANYBODY
+    for name, value in ((SUBMITTER_HEADER, submitter), (RUNNER_HEADER, runner_id)):
+        if value is not None and not 0 < len(value) <= _LONGEST_NAME:
+            raise InvalidInput(f"The header {name} has {len(value)} characters: expected 1 to {_LONGEST_NAME}")
+    return Origin(submitter, runner_id)
 
 
 def _count(text: str | None) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from druid_core.runner import OPERATOR
 from druid_core.status import StatusCode, TaskLocation, TaskStatus
 from druid_core.task import Task, load_task
 from overlord.db import hints
@@ -47,6 +48,30 @@ async def get(tx: Connection, task_id: str) -> StoredTask | None:
     return None if row is None else StoredTask(*row.values())
 
 
+@dataclass(frozen=True, slots=True)
+class StoredPayload:
+    """The beginning of a payload, and how long the whole is."""
+
+    start: bytes
+    size: int
+
+
+async def payload(tx: Connection, task_id: str, start_bytes: int) -> StoredPayload | None:
+    """The first `start_bytes` of a task's payload, which mostly is the whole."""
+    row = await tx.fetchrow(
+        "SELECT substring(payload FOR $2), octet_length(payload) FROM druid_tasks WHERE id = $1", task_id, start_bytes
+    )
+    return None if row is None else StoredPayload(*row.values())
+
+
+async def payload_piece(tx: Connection, task_id: str, start: int, length: int) -> bytes:
+    """`length` bytes of a payload from `start` on; fewer at its end."""
+    piece: bytes | None = await tx.fetchval(
+        "SELECT substring(payload FROM $2 FOR $3) FROM druid_tasks WHERE id = $1", task_id, start + 1, length
+    )
+    return piece or b""
+
+
 async def exists(tx: Connection, task_id: str) -> bool:
     return bool(await tx.fetchval("SELECT true FROM druid_tasks WHERE id = $1", task_id))
 
@@ -67,28 +92,35 @@ async def finish(tx: Connection, status: TaskStatus) -> bool:
         WITH task AS (SELECT id FROM druid_tasks WHERE id = $1 AND active FOR UPDATE),
         attempt AS (
             UPDATE nemeton_attempts SET
+                finished = TRUE,
+                told_ms = CASE WHEN told_ms IS NULL THEN NULL ELSE 0 END,
                 state = CASE WHEN state IN ('WAITING', 'PENDING') THEN 'ENDED' ELSE state END,
                 ended_ms = CASE WHEN state IN ('WAITING', 'PENDING')
                     THEN (extract(epoch FROM now()) * 1000)::bigint ELSE ended_ms END
             FROM task
             WHERE task_id = task.id AND state IN ('WAITING', 'PENDING', 'ASSIGNED', 'STARTING', 'RUNNING')
-            RETURNING host, port, tls_port, k8s_pod_name
+            RETURNING host, port, tls_port, k8s_pod_name, runner_id
         )
-        SELECT attempt.* FROM task LEFT JOIN attempt ON true
+        SELECT attempt.*, runner.kind FROM task LEFT JOIN attempt ON true LEFT JOIN LATERAL (
+            SELECT announcement ->> 'kind' AS kind FROM nemeton_runners WHERE runner_id = attempt.runner_id
+        ) AS runner ON true
         """,
         status.id,
     )
     if attempt is None:
         return False
-    if not status.location.is_known and attempt["host"] is not None:
-        status = status.model_copy(update={"location": TaskLocation(**dict(attempt.items()))})
+    host, port, tls_port, k8s_pod_name, runner_id, kind = attempt
+    if not status.location.is_known and host is not None:
+        location = TaskLocation(host=host, port=port, tls_port=tls_port, k8s_pod_name=k8s_pod_name)
+        status = status.model_copy(update={"location": location})
     await tx.execute(
         "UPDATE druid_tasks SET active = FALSE, status_payload = $2 WHERE id = $1 AND active",
         status.id,
         orjson.dumps(status.to_wire()),
     )
     await lockbox.release_all(tx, status.id)
-    await hints.send(tx, hints.QUEUE)
+    # an operator shows the outcome where people look for it; a MiddleManager has nobody to tell
+    await hints.send(tx, hints.QUEUE, *([hints.of_runner(runner_id)] if kind == OPERATOR else []))
     return True
 
 
