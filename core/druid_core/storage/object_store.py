@@ -5,11 +5,11 @@ Credentials come from each cloud's own environment variables (`AWS_ACCESS_KEY_ID
 `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, …) or from the machine's identity.
 """
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -29,6 +29,17 @@ _PIECE_BYTES = 5 << 20
 """Of what is uploaded in pieces: the least that S3 takes."""
 _UPLOADS_AT_ONCE = 4
 """Of pieces: what a large object takes of memory is so many times that."""
+
+_MACHINE_IDENTITY = "http://169.254.169.254"
+"""Where a cloud's machine asks for credentials of its own: the last resort of the library."""
+
+_UNREACHABLE = {
+    "ConnectionRefused": "nobody listens at",
+    "dns error": "no machine has the name in",
+    "TimedOut": "no answer in time from",
+    "operation timed out": "no answer in time from",
+}
+"""Signs in the library's dump of an error, and what to say before the server's address."""
 
 
 def check_url(url: str) -> None:
@@ -90,9 +101,14 @@ class ObjectStore:
     def put(self, path: str, data: bytes | Path | Iterator[bytes]) -> None:
         """Write an object whole, from memory, a file or chunks that follow; an older one of the path is replaced."""
         with _as_domain_errors(self.describe(path)):
-            if not isinstance(data, bytes | Path):
-                data = _gathered(data)
-            obstore.put(self._store, path, data, max_concurrency=_UPLOADS_AT_ONCE)
+            if isinstance(data, bytes | Path):
+                obstore.put(self._store, path, data, max_concurrency=_UPLOADS_AT_ONCE)
+                return
+            # The iterator is not handed over: one that reads from a store would call the library from within itself.
+            writer = obstore.open_writer(self._store, path, buffer_size=_PIECE_BYTES, max_concurrency=_UPLOADS_AT_ONCE)
+            for chunk in data:
+                writer.write(chunk)
+            writer.close()  # only now is there an object; where a chunk cannot be had, there is none
 
     def copy(self, path: str, to: str) -> None:
         """Have the storage copy an object; an older one at `to` is replaced."""
@@ -146,18 +162,6 @@ class ObjectStore:
         return f"{self.url.rstrip('/')}/{path}"
 
 
-def _gathered(chunks: Iterator[bytes]) -> bytes | Iterator[bytes]:
-    """As bytes where they are few: an upload in pieces takes three requests, and no storage takes one of no pieces."""
-    first: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        first.append(chunk)
-        size += len(chunk)
-        if size > _PIECE_BYTES:
-            return chain(first, chunks)
-    return b"".join(first)
-
-
 @contextmanager
 def _as_domain_errors(address: str) -> Generator[None]:
     """The library's errors, and the file system's, as ours."""
@@ -166,11 +170,40 @@ def _as_domain_errors(address: str) -> Generator[None]:
     except FileNotFoundError as error:
         raise NotFound(f"[{address}] does not exist") from error
     except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
-        raise StorageError(f"Access to [{address}] is denied: {_first_line(error)}") from error
+        raise StorageError(f"Access to [{address}] is denied: {_why(error)}") from error
     except (BaseError, OSError, ValueError) as error:
-        raise StorageError(f"[{address}] cannot be used: {_first_line(error)}") from error
+        raise StorageError(f"[{address}] cannot be used: {_why(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text.strip().partition("\n")[0]
+def _why(error: Exception) -> str:
+    """
+    What the library means, for people: the server's own words or what is wrong with the way to it.
+
+    Its text is one line for people with URLs and durations in it, and below that a dump of its objects, which alone
+    says why a connection failed.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).strip()
+    line = text.partition("\n")[0]
+    asked = re.search(r"Error performing \w+ (https?://[^/\s]+)", line)
+    server = asked[1] if asked else "the server"
+    if server == _MACHINE_IDENTITY:
+        return "there are no credentials, neither in the environment nor by the machine's identity"
+    answer = re.search(r"status code: (\d+[^:]*)(?:: (.*))?", line)
+    if answer is not None:
+        return f"{server} answers {answer[1].strip()}{_in_xml(answer[2] or '')}"
+    if "error sending request" in line:
+        return next(
+            (f"{words} {server}" for sign, words in _UNREACHABLE.items() if sign in text), f"cannot reach {server}"
+        )
+    system = re.search(r'Os \{\s*code: \d+,\s*kind: \w+,\s*message: "([^"]*)"', text)
+    if system is not None:
+        return system[1]
+    return re.sub(r"^Generic (\w+) error: ", "", line)
+
+
+def _in_xml(answer: str) -> str:
+    """`: AccessDenied, Access Denied.` of S3's and Azure's error documents; nothing of others."""
+    parts = [found[1] for name in ("Code", "Message") if (found := re.search(f"<{name}>([^<]+)</{name}>", answer))]
+    return f": {', '.join(parts)}" if parts else ""
