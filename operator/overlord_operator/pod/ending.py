@@ -118,7 +118,7 @@ def _by_memory(pod: SeenPod, signal: int | None) -> tuple[Cause, str] | None:
     had = f" (it had {peak >> 20} MiB)" if isinstance(peak, int) and peak > 0 else ""
     advice = "raise spec.peon.resources.limits.memory, or lower maxBytesInMemory in the task's tuningConfig"
     if pod.main.reason == "OOMKilled":
-        of = "that its node had" if limit is None else f"than its limit of {limit}"
+        of = "than its node had" if limit is None else f"than its limit of {limit}"
         return Cause.OOM_KILLED, f"The peon was killed because it wanted more memory {of}{had}: {advice}"
     if signal == signals.SIGKILL and limit is not None and isinstance(peak, int):
         allowed = bytes_of(limit)
