@@ -94,7 +94,7 @@ class OverlordClient:
         return self._perform(raw_action, self._wait)
 
     def check_attempt(self) -> None:
-        """Raises AttemptVoid where nothing that we say counts; as above else. Waits for the Overlord as the last word does."""
+        """Raises AttemptVoid where what we say counts no more. Waits for the Overlord as the last word does."""
         self._perform({"type": "lockList"}, time.sleep)
 
     def send_last_word(self, raw_status: dict[str, Any]) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 from peon.growing_log import GrowingLog
 from peon.log_shipping import LogShipping
 
-PATIENCE_SECONDS = 30.0
+_DEFAULT_PATIENCE_SECONDS = 30.0
 """How long a log that cannot be stored keeps a container whose peon has ended: a restart of the storage. What is not
-stored then is stored by whoever looks after the pod."""
+stored then is stored by whoever looks after the pod. NEMETON_LOG_PATIENCE_SECONDS"""
 _READ_BYTES = 1 << 16
 _OUTPUT_BYTES = select.PIPE_BUF
 """Of the container's output at a time: as many as a pipe that says it takes something takes without making us wait."""
@@ -22,6 +22,7 @@ _BACKLOG_BYTES = 4 << 20
 """How far the container's output may be behind before some of it is left out. Its reader stands still then, and
 the peon is not to stand still for that."""
 _LAST_OUTPUT_MS = 2000
+"""How long an output that takes nothing is waited for when the peon has ended; the log has it all."""
 _KILLED = 128
 """Exit codes above this are a signal's number, as shells and the kubelet have it."""
 _MESSAGE_BYTES = 4000
@@ -46,6 +47,7 @@ class Watch:
         self._message_file = Path(environment.get("NEMETON_TERMINATION_LOG") or "/dev/termination-log")
         self._task_id = environment.get("NEMETON_TASK_ID", "")
         self._attempt = int(environment.get("NEMETON_ATTEMPT") or 1)
+        self._patience_seconds = float(environment.get("NEMETON_LOG_PATIENCE_SECONDS") or _DEFAULT_PATIENCE_SECONDS)
         self._log = GrowingLog(log_file)
         task_logs = environment.get("NEMETON_TASK_LOGS")
         self._shipping = LogShipping(self._log, task_logs, self._task_id, self._attempt) if task_logs else None
@@ -63,7 +65,7 @@ class Watch:
         self._shown.flush(_LAST_OUTPUT_MS)
         self._leave_message()
         if self._shipping is not None:
-            self._shipping.finish(PATIENCE_SECONDS)
+            self._shipping.finish(self._patience_seconds)
         return self._exit_code
 
     def _attend(self) -> None:

@@ -1,5 +1,6 @@
 """A real S3 server for tests: SeaweedFS from its wheel, one process, a folder that goes away."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ PROGRAM = Path(sys.executable).with_name("weed")
 @dataclass(frozen=True, slots=True)
 class S3:
     url: str
+    pid: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -33,6 +35,13 @@ class S3:
 
     def make_bucket(self, name: str) -> None:
         assert urllib3.request("PUT", f"{self.url}/{name}", timeout=30).status == 200
+
+    def pause(self) -> None:
+        """Answer nobody, as a server whose machine stands still."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def list(self, bucket: str) -> str:
         """The bucket's listing, as the XML that it is."""
@@ -53,13 +62,16 @@ def serving(folder: Path) -> Generator[S3]:
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         "-s3",
+        # Servers that nobody asked for, on fixed ports: a second SeaweedFS would not start.
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
     ]
     with (folder / "weed.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, *options, "-master.volumeSizeLimitMB=64", "-volume.max=20"], stdout=log, stderr=log
         )
     try:
-        s3 = S3(f"http://127.0.0.1:{ports['s3']}")
+        s3 = S3(f"http://127.0.0.1:{ports['s3']}", process.pid)
 
         def is_up() -> bool:
             assert process.poll() is None, (folder / "weed.log").read_text()[-3000:]

@@ -110,7 +110,7 @@ class TaskLogs:
         return True
 
     def best_log(self, task_id: str) -> StoredLog | None:
-        """All that there is of a task's log: whole logs of attempts, parts where an attempt has no more. None: nothing."""
+        """All that there is of a task's log: whole attempts, parts where an attempt has no more. None: nothing."""
         found = self._find(task_id)
         if found.log_bytes is None and not found.attempts and not found.parts:
             return None

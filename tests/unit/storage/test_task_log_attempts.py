@@ -166,6 +166,24 @@ def test_a_large_log_comes_from_chunks(logs: TaskLogs) -> None:
 
     logs.finish_attempt("t", 1, chunks())
     assert whole(logs, "t") == chunk * 12
+    logs.finish_attempt("t", 2, chunks())
+    assert whole(logs, "t") == chunk * 12 + LINE_2 + chunk * 12
+
+
+def test_chunks_that_break_off_leave_no_log(logs: TaskLogs, tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield bytes(12 << 20)
+        raise BrokenOff
+
+    with pytest.raises(BrokenOff):
+        logs.finish_attempt("t", 1, chunks())
+    assert files(tmp_path) == []
+
+
+def test_an_empty_log_is_a_log(logs: TaskLogs) -> None:
+    logs.finish_attempt("t", 1, iter([]))
+    assert whole(logs, "t") == b""
+    assert logs.has_log_of("t", 1)
 
 
 def test_a_task_without_log_has_none(logs: TaskLogs) -> None:
