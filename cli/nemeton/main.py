@@ -142,6 +142,18 @@ def overlord(
         run(OverlordSettings.from_environment(database_url=database_url, host=host, port=port, task_logs=task_logs))
 
 
+@app.command()
+def operator() -> None:
+    """
+    Start the operator: tasks as pods, on the Kubernetes that KUBECONFIG or its own pod belongs to.
+
+    It takes no options: its settings are environment variables. NEMETON_OVERLORD, the Overlord's URL, is needed.
+    """
+    from overlord_operator.main import main
+
+    sys.exit(main())
+
+
 @app.command("middle-manager", context_settings=PASS_THROUGH, add_help_option=False)
 def middle_manager(context: typer.Context) -> None:
     """

@@ -1,0 +1,344 @@
+"""
+The steps that `decide` names, taken. Every one may be repeated: what is there already counts as made.
+
+What a call answers goes into the mirror at once, so that nobody has to wait for the watch.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, assert_never
+
+import orjson
+
+from druid_core.errors import CapacityExceeded, InvalidInput, InvalidTask, Unavailable
+from overlord_operator import names
+from overlord_operator.budget import Budget
+from overlord_operator.cluster.client import PODS, SECRETS, Cluster
+from overlord_operator.cluster.errors import AlreadyExists, ClusterRefused, Outdated, Vanished
+from overlord_operator.events import Storyteller, happenings
+from overlord_operator.mirror import Mirror, Ref
+from overlord_operator.observed import Observed, Refusal, Submission
+from overlord_operator.overlord_client import OverlordClient
+from overlord_operator.peon import peon_defaults, pod_request
+from overlord_operator.pod.cause import Cause
+from overlord_operator.pod.refusal import cause_of_refusal
+from overlord_operator.pod.template import peon_pod, token_secret
+from overlord_operator.settings import OperatorSettings
+from overlord_operator.steps import (
+    CreateTask,
+    DeletePod,
+    DeleteTask,
+    DisownPod,
+    LookAgain,
+    ReadPodEvents,
+    ReadReport,
+    ReleasePod,
+    ReleaseTask,
+    Report,
+    SaveLog,
+    ShutDown,
+    StartPeon,
+    Step,
+    Submit,
+    TakeUp,
+    WriteStatus,
+)
+from overlord_operator.task_status import status_patch
+
+_log = logging.getLogger(__name__)
+
+DRUID_TASKS = f"apis/{names.API_VERSION}/{names.PLURAL}"
+"""The kind, as `Cluster` takes it."""
+
+_OVERLORD_AGAIN_MS = 2_000
+"""After a call that the Overlord did not answer."""
+_FULL_AGAIN_MS = 10_000
+"""After a submission for which the Overlord had no room."""
+_REFUSED_AGAIN_MS = 5_000
+"""After a pod that the API server did not let in, and may let in later."""
+
+
+class Surroundings(Protocol):
+    """What steps need of the process around them."""
+
+    def report_later(self, ref: Ref, step: Report) -> None: ...
+
+    def save_log_later(self, ref: Ref, step: SaveLog) -> None: ...
+
+    def read_report_later(self, ref: Ref, step: ReadReport) -> None: ...
+
+    def look_again(self, ref: Ref, at_ms: int) -> None: ...
+
+
+class Hands:
+    """Takes steps."""
+
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        cluster: Cluster,
+        overlord: OverlordClient,
+        mirror: Mirror,
+        templates: Callable[[], Mapping[str, Mapping[str, Any]]],
+        storyteller: Storyteller,
+        surroundings: Surroundings,
+    ) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._overlord = overlord
+        self._mirror = mirror
+        self._templates = templates
+        self._storyteller = storyteller
+        self._around = surroundings
+        self._defaults = peon_defaults(settings)
+        self._refreshes = Budget(settings.refreshes_a_second, settings.refreshes_a_second)
+
+    async def apply(self, observed: Observed, step: Step) -> None:
+        """
+        Take one step. Raises NemetonError where it has to be tried again: ClusterAway, Unavailable, Outdated,
+        ClusterRefused.
+        """
+        ref, memory = observed.ref, observed.memory
+        match step:
+            case CreateTask():
+                await self._create_task(observed, step)
+            case TakeUp():
+                await self._take_up(observed, step)
+            case Submit():
+                await self._submit(observed)
+            case StartPeon():
+                await self._start_peon(observed, step)
+            case Report():
+                self._around.report_later(ref, step)
+            case DeletePod(name=name, uid=uid, reason=reason):
+                _log.info("Pod %s/%s is deleted: %s", ref.namespace, name, reason)
+                await self._delete_pod(ref, name, uid)
+            case ReadPodEvents(uid=uid):
+                raw_events = await self._cluster.events_of(ref.namespace, uid)
+                memory.pod_events[uid] = (observed.now_ms, raw_events)
+            case SaveLog():
+                self._around.save_log_later(ref, step)
+            case ReadReport():
+                self._around.read_report_later(ref, step)
+            case ReleasePod(name=name, uid=uid):
+                await self._release_pod(ref, name, uid)
+            case DisownPod(name=name, uid=uid):
+                await self._patch_pod(ref, name, uid, {"uid": uid, "ownerReferences": None})
+            case ShutDown(task_id=task_id):
+                await self._shut_down(observed, task_id)
+            case WriteStatus():
+                await self._write_status(observed, step)
+            case ReleaseTask():
+                await self._release_task(observed)
+            case DeleteTask(uid=uid):
+                with contextlib.suppress(Vanished, Outdated):
+                    self._see_task(await self._cluster.delete(DRUID_TASKS, ref.namespace, ref.name, uid))
+            case LookAgain(at_ms=at_ms):
+                self._around.look_again(ref, at_ms)
+            case _:
+                assert_never(step)
+
+    async def _create_task(self, observed: Observed, step: CreateTask) -> None:
+        ref = observed.ref
+        raw_task = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {
+                "name": ref.name,
+                "namespace": ref.namespace,
+                "labels": {
+                    names.LABEL_SUBMITTED_BY: "rest",
+                    names.LABEL_RELEASE: self._settings.release,
+                    names.LABEL_TASK_TYPE: names.text_label(step.type),
+                    names.LABEL_TASK_DATA_SOURCE: names.text_label(step.data_source),
+                },
+                "annotations": {
+                    names.ANNOTATION_TASK_ID: step.task_id,
+                    names.ANNOTATION_TASK_TYPE: step.type,
+                    names.ANNOTATION_TASK_DATA_SOURCE: step.data_source,
+                },
+                "finalizers": [names.LOG_FINALIZER],
+            },
+            "spec": {"taskId": step.task_id},
+        }
+        try:
+            self._see_task(await self._cluster.create(DRUID_TASKS, ref.namespace, raw_task))
+        except AlreadyExists:
+            self._see_task(await self._cluster.get(DRUID_TASKS, ref.namespace, ref.name))
+
+    async def _take_up(self, observed: Observed, step: TakeUp) -> None:
+        assert observed.task is not None
+        task = observed.task
+        finalizers = list(dict.fromkeys([*task.finalizers, names.LOG_FINALIZER]))
+        patch = {
+            "metadata": {
+                "uid": task.uid,
+                "resourceVersion": task.resource_version,
+                "finalizers": finalizers,
+                "annotations": {
+                    names.ANNOTATION_TASK_ID: step.task_id,
+                    names.ANNOTATION_SPEC_HASH: step.task_hash,
+                },
+            }
+        }
+        await self._patch_task(observed.ref, task.uid, patch)
+
+    async def _submit(self, observed: Observed) -> None:
+        assert observed.task is not None
+        task, memory, ref = observed.task, observed.memory, observed.ref
+        generation = task.generation
+        try:
+            entry = self._mirror.task(ref)
+            if entry is not None and entry.uid == task.uid and entry.task is not None:
+                raw_task: dict[str, Any] = orjson.loads(entry.task)
+            else:
+                raw_object = await self._cluster.get(DRUID_TASKS, ref.namespace, ref.name)
+                raw_task = raw_object["spec"].get("task") or {}
+            await self._overlord.submit({**raw_task, "id": task.task_id}, task.uid, self._settings.release)
+        except InvalidTask as error:
+            message = str(error)
+            if observed.twin is not None and "already exists" in message:
+                message += f". It is the task of the DruidTask {observed.twin}: give this one another id, or delete it"
+            memory.submission = Submission(generation, refusal=message)
+        except CapacityExceeded as error:
+            memory.submission = Submission(
+                generation, is_full=True, message=str(error), again_ms=observed.now_ms + _FULL_AGAIN_MS
+            )
+        except Unavailable as error:
+            memory.submission = Submission(
+                generation, message=str(error), again_ms=observed.now_ms + _OVERLORD_AGAIN_MS
+            )
+        else:
+            memory.submission = Submission(generation, is_accepted=True)
+
+    async def _start_peon(self, observed: Observed, step: StartPeon) -> None:
+        assert observed.task is not None
+        assignment, task, memory, ref = step.assignment, observed.task, observed.memory, observed.ref
+        try:
+            templates = self._templates()
+            request = pod_request(
+                assignment, task, self._defaults, self._settings, observed.execution, templates, step.oom_kills
+            )
+            pod = peon_pod(request)
+            with contextlib.suppress(AlreadyExists):
+                await self._cluster.create(SECRETS, ref.namespace, token_secret(request))
+            try:
+                raw_pod = await self._cluster.create(PODS, ref.namespace, pod)
+            except AlreadyExists:
+                raw_pod = await self._cluster.get(PODS, ref.namespace, request.pod_name)
+            if self._mirror.see_pod(raw_pod) not in (ref, None):
+                self._refuse(
+                    observed, assignment.attempt, Cause.REFUSED, f"A foreign pod has the name {request.pod_name}."
+                )
+        except ClusterRefused as error:
+            self._refuse(observed, assignment.attempt, *cause_of_refusal(error.status, str(error)))
+        except Vanished as error:
+            self._refuse(observed, assignment.attempt, *cause_of_refusal(404, str(error)))
+        except (InvalidTask, InvalidInput) as error:
+            self._refuse(observed, assignment.attempt, Cause.INVALID_TEMPLATE, str(error))
+        else:
+            memory.refusals.pop(assignment.attempt, None)
+
+    def _refuse(self, observed: Observed, attempt: int, cause: Cause, message: str) -> None:
+        before = observed.memory.refusals.get(attempt)
+        first_ms = before.first_ms if before is not None else observed.now_ms
+        waited_ms = observed.now_ms - first_ms
+        again_ms = observed.now_ms + min(max(_REFUSED_AGAIN_MS, waited_ms // 4), 60_000)
+        observed.memory.refusals[attempt] = Refusal(cause, message, first_ms, again_ms)
+
+    async def _delete_pod(self, ref: Ref, name: str, uid: str) -> None:
+        try:
+            raw_pod = await self._cluster.delete(PODS, ref.namespace, name, uid)
+        except (Vanished, Outdated):
+            raw_pod = None
+        if raw_pod is not None and "deletionTimestamp" in raw_pod["metadata"]:
+            self._mirror.see_pod(raw_pod)
+        else:
+            self._mirror.lose_pod(ref.namespace, name, uid)
+
+    async def _release_pod(self, ref: Ref, name: str, uid: str) -> None:
+        entry = next((pod for pod in self._mirror.pods(ref) if pod.uid == uid), None)
+        if entry is None:
+            return
+        others = [finalizer for finalizer in entry.finalizers if finalizer != names.LOG_FINALIZER]
+        # with the version that was read: somebody else's finalizer that came since must not be lost
+        metadata = {"uid": uid, "resourceVersion": str(entry.version), "finalizers": others or None}
+        await self._patch_pod(ref, name, uid, metadata)
+
+    async def _patch_pod(self, ref: Ref, name: str, uid: str, metadata: dict[str, Any]) -> None:
+        try:
+            raw_pod = await self._cluster.patch(PODS, ref.namespace, name, {"metadata": metadata})
+        except Vanished:
+            self._mirror.lose_pod(ref.namespace, name, uid)
+            return
+        except Outdated:
+            try:
+                raw_pod = await self._cluster.get(PODS, ref.namespace, name)
+            except Vanished:
+                self._mirror.lose_pod(ref.namespace, name, uid)
+                return
+            if raw_pod["metadata"]["uid"] != uid:
+                self._mirror.lose_pod(ref.namespace, name, uid)
+        if _is_gone(raw_pod):
+            self._mirror.lose_pod(ref.namespace, name, raw_pod["metadata"]["uid"])
+        else:
+            self._mirror.see_pod(raw_pod)
+
+    async def _shut_down(self, observed: Observed, task_id: str) -> None:
+        try:
+            await self._overlord.shut_down(task_id)
+        except Unavailable as error:
+            _log.info("The shutdown of task [%s] waits: %s", task_id, error)
+            observed.memory.shut_down_again_ms = observed.now_ms + _OVERLORD_AGAIN_MS
+        else:
+            observed.memory.shut_down = True
+
+    async def _write_status(self, observed: Observed, step: WriteStatus) -> None:
+        assert observed.task is not None
+        task, ref = observed.task, observed.ref
+        if not step.is_urgent and not self._refreshes.spend():
+            self._around.look_again(ref, observed.now_ms + 1000 + int(1000 * self._refreshes.wait_seconds()))
+            return
+        patch = status_patch(task.status, step.status)
+        try:
+            raw_task = await self._cluster.patch(DRUID_TASKS, ref.namespace, ref.name, {"status": patch}, "status")
+        except Vanished:
+            self._mirror.lose_task(ref.namespace, ref.name, task.uid)
+            return
+        self._see_task(raw_task)
+        for happening in happenings(task.status, step.status):
+            await self._storyteller.tell(task, happening, observed.now_ms)
+
+    async def _release_task(self, observed: Observed) -> None:
+        assert observed.task is not None
+        task = observed.task
+        others = [name for name in task.finalizers if name != names.LOG_FINALIZER]
+        # with the version that was read: somebody else's finalizer that came since must not be lost
+        metadata = {"uid": task.uid, "resourceVersion": task.resource_version, "finalizers": others or None}
+        await self._patch_task(observed.ref, task.uid, {"metadata": metadata})
+
+    async def _patch_task(self, ref: Ref, uid: str, patch: dict[str, Any]) -> None:
+        try:
+            raw_task = await self._cluster.patch(DRUID_TASKS, ref.namespace, ref.name, patch)
+        except Vanished:
+            self._mirror.lose_task(ref.namespace, ref.name, uid)
+            return
+        except Outdated:
+            with contextlib.suppress(Vanished):
+                self._see_task(await self._cluster.get(DRUID_TASKS, ref.namespace, ref.name))
+            return
+        if _is_gone(raw_task):
+            self._mirror.lose_task(ref.namespace, ref.name, uid)
+        else:
+            self._see_task(raw_task)
+
+    def _see_task(self, raw_task: dict[str, Any] | None) -> None:
+        if raw_task is not None:
+            self._mirror.see_task(raw_task)
+
+
+def _is_gone(raw_object: Mapping[str, Any]) -> bool:
+    """Whether a patch took the last finalizer from what was deleted: the answer is the object's last state."""
+    metadata = raw_object["metadata"]
+    return "deletionTimestamp" in metadata and not metadata.get("finalizers")

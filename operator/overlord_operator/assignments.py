@@ -1,0 +1,243 @@
+"""
+The operator as a runner: it follows the Overlord's orders, says what it has, and reports what it sees.
+
+Orders are repeated until they show in what the operator says it has, so that nothing here needs to survive a restart.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+from druid_core.errors import Unavailable
+from druid_core.runner import OPERATOR, PODS_CATEGORY, Explanation, PendingReason, RunnerAnnouncement, RunnerOrders
+from overlord_operator import names
+from overlord_operator.mirror import Mirror, Ref
+from overlord_operator.overlord_client import OverlordClient
+from overlord_operator.present import place_words
+from overlord_operator.reconcile import Reconciler
+from overlord_operator.settings import OperatorSettings
+from overlord_operator.steps import Report
+from overlord_operator.work_queue import WorkQueue
+
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 20
+"""Of a long poll: short enough for any proxy's patience."""
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 5.0
+_PAUSE_SECONDS = 0.5
+"""After orders that asked for nothing new, so that an Overlord that repeats itself is not asked without pause."""
+_REPORTS_AT_ONCE = 500
+_EXPLAINED_AT_ONCE = 2000
+"""Ids a question: the Overlord answers them in one statement."""
+
+
+class Runner:
+    """The line to the Overlord, as long as this replica leads."""
+
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        overlord: OverlordClient,
+        mirror: Mirror,
+        reconciler: Reconciler,
+        queue: WorkQueue,
+    ) -> None:
+        self._settings = settings
+        self._overlord = overlord
+        self._mirror = mirror
+        self._reconciler = reconciler
+        self._queue = queue
+        self._version = version("nemeton")
+        self._unreported: dict[tuple[str, int], tuple[Ref, Report]] = {}
+        self._has_news = asyncio.Event()
+        self.overlord_is_away = False
+
+    async def run(self) -> None:
+        """Work until cancelled. To be begun only when the mirror is complete: what is not listed counts as gone."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._follow(), name="orders")
+            loops.create_task(self._announce(), name="announce")
+            loops.create_task(self._report(), name="report")
+            loops.create_task(self._explain(), name="explain")
+
+    def clear(self) -> None:
+        """Another replica leads: what was not reported yet is its to say."""
+        self._unreported.clear()
+
+    def report_later(self, ref: Ref, step: Report) -> None:
+        """Report soon, together with others; a later report of the same attempt takes the place of an earlier one."""
+        self._unreported[step.report.task_id, step.report.attempt] = (ref, step)
+        self._has_news.set()
+
+    async def _follow(self) -> None:
+        wait_seconds = _FIRST_WAIT_SECONDS
+        while True:
+            asked = time.monotonic()
+            try:
+                orders = await self._overlord.next_orders(self._announcement(), self._attempts(), _POLL_SECONDS)
+            except Unavailable as error:
+                self._note_absence(error)
+                await asyncio.sleep(wait_seconds)
+                wait_seconds = min(2 * wait_seconds, _LONGEST_WAIT_SECONDS)
+            else:
+                self._note_presence()
+                wait_seconds = _FIRST_WAIT_SECONDS
+                if not self._obey(orders) and time.monotonic() - asked < _PAUSE_SECONDS:
+                    await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _announce(self) -> None:
+        while True:
+            try:
+                self._obey(await self._overlord.announce(self._announcement(), self._attempts()))
+                self._note_presence()
+            except Unavailable as error:
+                self._note_absence(error)
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+
+    def _announcement(self) -> RunnerAnnouncement:
+        return RunnerAnnouncement(
+            runner_id=self._settings.release,
+            kind=OPERATOR,
+            host=self._settings.release,
+            ip="",
+            version=self._version,
+            category=PODS_CATEGORY,
+            capacity=self._settings.capacity,
+            enabled=True,
+        )
+
+    def _attempts(self) -> list[dict[str, Any]]:
+        """What is not settled yet: the pods that our finalizer is on."""
+        return [{"taskId": pod.task_id, "attempt": pod.attempt} for pod in self._mirror.held_pods()]
+
+    def _obey(self, orders: RunnerOrders) -> bool:
+        """Note what is asked, and have the tasks looked at of which it is news; whether there was any."""
+        self._reconciler.execution = orders.execution
+        news: set[Ref] = set()
+        for assignment in orders.start:
+            ref = self.ref_of(assignment.task_id)
+            if ref is None:
+                continue
+            memory = self._reconciler.memory(ref)
+            if memory.assignment != assignment:
+                memory.assignment = assignment
+                news.add(ref)
+        for order in orders.stop:
+            for ref in self._refs_with(order.task_id):
+                memory = self._reconciler.memory(ref)
+                if order.attempt not in memory.stops:
+                    memory.stops.add(order.attempt)
+                    news.add(ref)
+        for order in orders.forget:
+            for ref in self._refs_with(order.task_id):
+                memory = self._reconciler.memory(ref)
+                if order.attempt not in memory.forgotten:
+                    memory.forgotten.add(order.attempt)
+                    news.add(ref)
+        for outcome in orders.outcomes:
+            for ref in self._refs_with(outcome.task_id):
+                memory = self._reconciler.memory(ref)
+                if memory.outcomes.get(outcome.attempt) != outcome:
+                    memory.outcomes[outcome.attempt] = outcome
+                    news.add(ref)
+        for ref in news:
+            self._queue.poke(ref)
+        return bool(news)
+
+    def ref_of(self, task_id: str) -> Ref | None:
+        """
+        The DruidTask that an assignment is for; one that is to be made, for a task that came by REST.
+
+        None where several name the task and none of them is known to be the accepted one: the order will come again.
+        """
+        refs = self._mirror.of_task_id(task_id)
+        if not refs:
+            return Ref(self._settings.rest_namespace, names.job_name(task_id))
+        if len(refs) == 1:
+            return next(iter(refs))
+        accepted = [ref for ref in refs if self._is_accepted(ref)]
+        return accepted[0] if len(accepted) == 1 else None
+
+    def _is_accepted(self, ref: Ref) -> bool:
+        entry = self._mirror.task(ref)
+        submission = self._reconciler.memory(ref).submission
+        return (entry is not None and entry.is_accepted) or (submission is not None and submission.is_accepted)
+
+    def _refs_with(self, task_id: str) -> Iterable[Ref]:
+        """Where the pods of a task are: with its DruidTask, or by themselves where that is gone."""
+        refs = [ref for ref in self._mirror.of_task_id(task_id) if self._mirror.pods(ref)]
+        if refs:
+            return refs
+        ref = self.ref_of(task_id)
+        return [ref] if ref is not None else []
+
+    async def _report(self) -> None:
+        wait_seconds = _FIRST_WAIT_SECONDS
+        while True:
+            await self._has_news.wait()
+            self._has_news.clear()
+            keys = list(self._unreported)[:_REPORTS_AT_ONCE]
+            batch = {key: self._unreported.pop(key) for key in keys}
+            if not batch:
+                continue
+            try:
+                await self._overlord.report([step.report for _, step in batch.values()])
+            except Unavailable as error:
+                self._note_absence(error)
+                self._unreported = {**batch, **self._unreported}
+                await asyncio.sleep(wait_seconds)
+                wait_seconds = min(2 * wait_seconds, _LONGEST_WAIT_SECONDS)
+            else:
+                wait_seconds = _FIRST_WAIT_SECONDS
+                for (_, attempt), (ref, step) in batch.items():
+                    self._reconciler.memory(ref).reported[attempt] = step.report
+            if self._unreported:
+                self._has_news.set()
+
+    async def _explain(self) -> None:
+        """Ask why tasks wait, all of them at once, the less often the more there are."""
+        while True:
+            waiting = list(self._reconciler.waiting.items())
+            await asyncio.sleep(max(self._settings.explain_seconds, len(waiting) / 1000))
+            for start in range(0, len(waiting), _EXPLAINED_AT_ONCE):
+                some = waiting[start : start + _EXPLAINED_AT_ONCE]
+                try:
+                    answers = await self._overlord.explain([task_id for _, task_id in some])
+                except Unavailable as error:
+                    self._note_absence(error)
+                    break
+                for ref, task_id in some:
+                    self._take_explanation(ref, answers.get(task_id))
+
+    def _take_explanation(self, ref: Ref, explanation: Explanation | None) -> None:
+        if ref not in self._reconciler.waiting:
+            return
+        memory = self._reconciler.memory(ref)
+        is_unknown = explanation is None
+        if is_unknown == memory.is_unknown and _gist(explanation) == _gist(memory.explanation):
+            return
+        memory.explanation = explanation
+        memory.is_unknown = is_unknown
+        self._queue.poke(ref)
+
+    def _note_absence(self, error: Unavailable) -> None:
+        if not self.overlord_is_away:
+            self.overlord_is_away = True
+            _log.warning("%s; trying again until it does, pods go on", error)
+
+    def _note_presence(self) -> None:
+        if self.overlord_is_away:
+            self.overlord_is_away = False
+            _log.info("The Overlord answers again")
+
+
+def _gist(explanation: Explanation | None) -> object:
+    """What of an explanation is worth a new status."""
+    if explanation is None:
+        return None
+    words = place_words(explanation.place) if explanation.reason is PendingReason.NO_SLOT else explanation.message
+    return explanation.reason, words, explanation.attempt, explanation.status.status

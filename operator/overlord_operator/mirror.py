@@ -1,0 +1,305 @@
+"""
+What the operator has seen of the cluster: DruidTasks and their pods, trimmed, by name.
+
+Fed by watches and by lists, in any order; of two states of one object the newer stays. Kept as JSON text, because ten
+thousand objects as Python objects would be ten times as large. Nothing here is remembered over a restart.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from druid_core.errors import InvalidTask
+from overlord_operator import names
+from overlord_operator.task_resource import DruidTask, data_source_of
+
+KEPT_TASK_BYTES = 64 << 10
+"""A task that is not submitted yet is kept whole up to this size; a larger one is fetched when it is submitted."""
+
+_TOMBSTONES = 20_000
+"""Uids of objects that were seen to go, the latest: a list that was begun before must not bring them back."""
+
+
+class Ref(NamedTuple):
+    """One DruidTask, whether it exists yet or not."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEntry:
+    """One DruidTask as kept."""
+
+    uid: str
+    version: int
+    task_id: str
+    data: bytes
+    """The object, its `spec.task` cut down to what names the task."""
+    problem: str | None
+    """Why the object cannot be read."""
+    task: bytes | None
+    """`spec.task` whole, until it is submitted; None where it was, or is too large to be kept."""
+    task_hash: str
+    is_accepted: bool
+    """Whether its status says that the Overlord has the task."""
+    is_over: bool
+    """Whether its status is final."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodEntry:
+    """One pod of a peon as kept."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    owner: Ref
+    is_owned: bool
+    """Whether a DruidTask owns it; without, garbage collection leaves it alone."""
+    task_id: str
+    attempt: int
+    is_held: bool
+    """Whether our finalizer is on it: what it has to say is not settled yet."""
+    is_deleting: bool
+    finalizers: tuple[str, ...]
+    data: bytes
+
+
+class Mirror:
+    """All that is known of the cluster. Every method that takes an object says which DruidTask to look at again."""
+
+    def __init__(self, release: str) -> None:
+        self._release = release
+        self._tasks: dict[Ref, TaskEntry] = {}
+        self._pods: dict[tuple[str, str], PodEntry] = {}
+        self._pods_of: dict[Ref, set[tuple[str, str]]] = {}
+        self._refs_of_id: dict[str, set[Ref]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self.is_complete = False
+        """Whether all there is has been listed once: before, absence means nothing."""
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def pod_count(self) -> int:
+        return len(self._pods)
+
+    def task(self, ref: Ref) -> TaskEntry | None:
+        return self._tasks.get(ref)
+
+    def pods(self, ref: Ref) -> list[PodEntry]:
+        """In the order of their attempts."""
+        found = [self._pods[key] for key in self._pods_of.get(ref, ())]
+        return sorted(found, key=lambda pod: (pod.attempt, pod.name))
+
+    def held_pods(self) -> Iterator[PodEntry]:
+        return (pod for pod in self._pods.values() if pod.is_held)
+
+    def refs(self) -> set[Ref]:
+        """Every DruidTask that there is, or of which there are pods."""
+        return self._tasks.keys() | self._pods_of.keys()
+
+    def of_task_id(self, task_id: str) -> set[Ref]:
+        """The DruidTasks that name this task; more than one where somebody applied it twice."""
+        return self._refs_of_id.get(task_id, set())
+
+    # what comes from the API server
+
+    def see_task(self, raw: dict[str, Any]) -> Ref | None:
+        """A state of a DruidTask; None where it is old news, or another release's."""
+        metadata = raw["metadata"]
+        ref = Ref(metadata["namespace"], metadata["name"])
+        uid, version = metadata["uid"], _version(metadata)
+        known = self._tasks.get(ref)
+        if uid in self._gone or (known is not None and known.uid == uid and known.version >= version):
+            return None
+        if (metadata.get("labels") or {}).get(names.LABEL_RELEASE, self._release) != self._release:
+            return None
+        if known is not None:
+            self._unindex(ref, known)
+        entry = _task_entry(raw, uid, version)
+        self._tasks[ref] = entry
+        self._refs_of_id.setdefault(entry.task_id, set()).add(ref)
+        return ref
+
+    def lose_task(self, namespace: str, name: str, uid: str) -> Ref | None:
+        """A DruidTask that is gone."""
+        self._bury(uid)
+        ref = Ref(namespace, name)
+        known = self._tasks.get(ref)
+        if known is None or known.uid != uid:
+            return None
+        del self._tasks[ref]
+        self._unindex(ref, known)
+        return ref
+
+    def see_pod(self, raw: dict[str, Any]) -> Ref | None:
+        """A state of a pod; None where it is old news, or no peon of this release."""
+        metadata = raw["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        uid, version = metadata["uid"], _version(metadata)
+        known = self._pods.get(key)
+        if uid in self._gone or (known is not None and known.uid == uid and known.version >= version):
+            return None
+        if (metadata.get("labels") or {}).get(names.LABEL_RELEASE, self._release) != self._release:
+            return None
+        entry = _pod_entry(raw, uid, version)
+        if entry is None:
+            return None
+        if known is not None:
+            self._drop_pod(key, known)
+        self._pods[key] = entry
+        self._pods_of.setdefault(entry.owner, set()).add(key)
+        return entry.owner
+
+    def lose_pod(self, namespace: str, name: str, uid: str) -> Ref | None:
+        """A pod that is gone."""
+        self._bury(uid)
+        known = self._pods.get((namespace, name))
+        if known is None or known.uid != uid:
+            return None
+        self._drop_pod((namespace, name), known)
+        return known.owner
+
+    def lose_unlisted(self, tasks: Iterable[str], pods: Iterable[str]) -> set[Ref]:
+        """
+        Drop what was there before a list began and is not on it; the DruidTasks to look at.
+
+        `tasks` and `pods` are the uids that `before_list` gave, less those that the lists held.
+        """
+        lost: set[Ref | None] = set()
+        missing_tasks, missing_pods = set(tasks), set(pods)
+        for ref, entry in list(self._tasks.items()):
+            if entry.uid in missing_tasks:
+                lost.add(self.lose_task(ref.namespace, ref.name, entry.uid))
+        for pod in list(self._pods.values()):
+            if pod.uid in missing_pods:
+                lost.add(self.lose_pod(pod.namespace, pod.name, pod.uid))
+        return {ref for ref in lost if ref is not None}
+
+    def before_list(self) -> tuple[set[str], set[str]]:
+        """The uids of all DruidTasks and all pods known now."""
+        return {entry.uid for entry in self._tasks.values()}, {pod.uid for pod in self._pods.values()}
+
+    def _unindex(self, ref: Ref, entry: TaskEntry) -> None:
+        refs = self._refs_of_id.get(entry.task_id)
+        if refs is not None:
+            refs.discard(ref)
+            if not refs:
+                del self._refs_of_id[entry.task_id]
+
+    def _drop_pod(self, key: tuple[str, str], entry: PodEntry) -> None:
+        del self._pods[key]
+        keys = self._pods_of.get(entry.owner)
+        if keys is not None:
+            keys.discard(key)
+            if not keys:
+                del self._pods_of[entry.owner]
+
+    def _bury(self, uid: str) -> None:
+        self._gone[uid] = None
+        if len(self._gone) > _TOMBSTONES:
+            self._gone.popitem(last=False)
+
+
+def _version(metadata: dict[str, Any]) -> int:
+    # Comparable by the API's own promise since Kubernetes 1.35, and in fact (etcd's revision) ever since.
+    text = metadata.get("resourceVersion") or "0"
+    return int(text) if text.isdigit() else 0
+
+
+def _task_entry(raw: dict[str, Any], uid: str, version: int) -> TaskEntry:
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    spec: dict[str, Any] = dict(raw.get("spec") or {})
+    problem, task_hash, task = None, "", None
+    try:
+        parsed = DruidTask.parse(raw)
+        task_id = parsed.task_id
+        if parsed.spec.task is not None:
+            task_hash = parsed.task_hash()
+    except InvalidTask as error:
+        problem, task_id = str(error), f"{metadata['namespace']}/{metadata['name']}"
+        spec = {"taskId": task_id}  # what cannot be read is not kept; the object's status will say why
+    is_accepted = any(
+        condition.get("type") == names.CONDITION_SUBMITTED and condition.get("status") == "True"
+        for condition in status.get("conditions") or []
+    )
+    whole = spec.get("task")
+    if isinstance(whole, dict):
+        if not is_accepted:
+            text = orjson.dumps(whole)
+            task = text if len(text) <= KEPT_TASK_BYTES else None
+        spec["task"] = _stub(whole)
+    kept = {
+        "metadata": {
+            key: metadata[key]
+            for key in (
+                *("name", "namespace", "uid", "resourceVersion", "generation", "labels", "finalizers"),
+                *("creationTimestamp", "deletionTimestamp"),
+            )
+            if key in metadata
+        }
+        | {"annotations": {key: text for key, text in annotations.items() if len(text) < 1024}},
+        "spec": spec,
+        "status": status,
+    }
+    is_over = status.get("state") in ("SUCCESS", "FAILED")
+    return TaskEntry(uid, version, task_id, orjson.dumps(kept), problem, task, task_hash, is_accepted, is_over)
+
+
+def _stub(raw_task: dict[str, Any]) -> dict[str, Any]:
+    """What of a task its id and its labels are made of."""
+    kept = {key: raw_task[key] for key in ("type", "id", "groupId") if key in raw_task}
+    data_source = data_source_of(raw_task)
+    return kept if data_source is None else {**kept, "dataSource": data_source}
+
+
+def _pod_entry(raw: dict[str, Any], uid: str, version: int) -> PodEntry | None:
+    metadata, spec = raw["metadata"], raw.get("spec") or {}
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    task_id = annotations.get(names.ANNOTATION_TASK_ID)
+    attempt = annotations.get(names.ANNOTATION_ATTEMPT) or labels.get(names.LABEL_ATTEMPT) or ""
+    if not task_id or not attempt.isdigit():
+        return None  # a stock Druid's, say, in the same namespace
+    owners = [owner for owner in metadata.get("ownerReferences") or [] if owner.get("kind") == names.KIND]
+    name = owners[0]["name"] if owners else names.job_name(task_id)
+    kept = {
+        "metadata": {key: part for key, part in metadata.items() if key != "managedFields"}
+        | {"annotations": {key: text for key, text in annotations.items() if key != names.ANNOTATION_TASK}},
+        "spec": {
+            key: part
+            for key, part in spec.items()
+            if key not in ("volumes", "containers", "initContainers", "tolerations", "affinity", "securityContext")
+        }
+        | {
+            key: [_container(container) for container in spec[key]]
+            for key in ("containers", "initContainers")
+            if spec.get(key)
+        },
+        "status": raw.get("status") or {},
+    }
+    return PodEntry(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=uid,
+        version=version,
+        owner=Ref(metadata["namespace"], name),
+        is_owned=bool(owners),
+        task_id=task_id,
+        attempt=int(attempt),
+        is_held=names.LOG_FINALIZER in (metadata.get("finalizers") or ()),
+        is_deleting="deletionTimestamp" in metadata,
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        data=orjson.dumps(kept),
+    )
+
+
+def _container(raw: dict[str, Any]) -> dict[str, Any]:
+    return {key: raw[key] for key in ("name", "image", "resources", "restartPolicy") if key in raw}

@@ -1,0 +1,288 @@
+"""The status that a DruidTask should show, from what is observed. Pure; `task_status` has its parts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from druid_core.runner import AttemptState, Explanation, PendingReason
+from druid_core.status import RunnerStatusCode, StatusCode, TaskStatus
+from overlord_operator import names
+from overlord_operator.attempts import PEON_PORT, AttemptView
+from overlord_operator.observed import Observed
+from overlord_operator.pod.cause import Cause
+from overlord_operator.task_resource import DruidTask, data_source_of, read_time
+from overlord_operator.task_status import (
+    Condition,
+    DruidTaskStatus,
+    State,
+    duration_text,
+    time_text,
+    with_attempt,
+    with_condition,
+)
+
+REFUSED = "Refused"
+"""The reason of a task that the Overlord will not have."""
+
+UNTOLD = ("Submitted", "Submitting")
+"""Reasons that say nothing yet: a moment later there is a better one."""
+
+_PLACES_SHOWN = 10
+"""Places in line that are named one by one: beyond, every start of a task would be a write for all that wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Where the task stands, in the terms of its status."""
+
+    state: State
+    code: RunnerStatusCode | None
+    reason: str
+    message: str
+
+
+def present(
+    observed: Observed, task: DruidTask, views: Sequence[AttemptView], final: TaskStatus | None
+) -> DruidTaskStatus:
+    """What the object's status should be. The present one where nothing changed."""
+    before = task.status
+    if before.state is not None and before.state.is_final and not _is_new_spec(task):
+        return before.model_copy(update={"observed_generation": task.generation})
+    standing = _standing(observed, task, views, final)
+    latest = views[-1] if views else None
+    attempts = list(before.attempts)
+    for view in views:
+        if view.reading is not None or view.is_over:
+            attempts = with_attempt(attempts, view.record)
+    raw_task = task.spec.task or {}
+    assignment = observed.memory.assignment
+    known_type = (
+        raw_task.get("type")
+        or (assignment.type if assignment else None)
+        or task.annotations.get(names.ANNOTATION_TASK_TYPE)
+    )
+    task_id = task.task_id
+    base = observed.settings.overlord.rstrip("/")
+    url = f"{base}/druid/indexer/v1/task/{quote(task_id, safe='')}"
+    is_there = is_submitted(observed, task) and observed.problem is None
+    pod_name = latest.record.pod_name if latest is not None else before.pod_name
+    is_running = standing.state is State.RUNNING and latest is not None and latest.reading is not None
+    ip = latest.reading.pod_ip if is_running and latest is not None and latest.reading is not None else None
+    started = next((record.started_at for record in attempts if record.started_at), None)
+    shown = DruidTaskStatus(
+        task_id=task_id if observed.problem is None else None,
+        type=known_type if isinstance(known_type, str) else before.type,
+        data_source=_data_source(task) or (assignment.data_source if assignment else None) or before.data_source,
+        state=standing.state,
+        runner_status_code=standing.code.value if standing.code is not None else None,
+        reason=standing.reason,
+        message=standing.message,
+        conditions=_conditions(observed, task, views, standing, final),
+        pod_name=pod_name,
+        location=f"{ip}:{PEON_PORT}" if ip is not None else None,
+        attempt=latest.attempt if latest is not None else before.attempt,
+        attempts=attempts,
+        submitted_at=(before.submitted_at or time_text(_submitted_ms(observed, task))) if is_there else None,
+        start_time=started,
+        log_url=f"{url}/log" if is_there else None,
+        report_url=f"{url}/reports" if is_there else None,
+        observed_generation=task.generation,
+    )
+    return _completed(observed, shown, views, final) if standing.state.is_final else shown
+
+
+def is_refused(task: DruidTask) -> bool:
+    """Whether the object's status says that the Overlord will not have it as it is."""
+    return task.status.state is State.FAILED and task.status.reason == REFUSED and not _is_new_spec(task)
+
+
+def _is_new_spec(task: DruidTask) -> bool:
+    """Whether a refused object was edited since: then it is worth another try."""
+    is_refused = task.status.state is State.FAILED and task.status.reason == REFUSED
+    return is_refused and task.status.observed_generation != task.generation
+
+
+def _completed(
+    observed: Observed, shown: DruidTaskStatus, views: Sequence[AttemptView], final: TaskStatus | None
+) -> DruidTaskStatus:
+    ended = next((view.record.ended_at for view in reversed(views) if view.record.ended_at), None)
+    end_ms = read_time(ended) or observed.now_ms
+    start_ms = read_time(shown.start_time)
+    duration_ms = final.duration if final is not None and final.duration >= 0 else None
+    if duration_ms is None and start_ms is not None:
+        duration_ms = max(0, end_ms - start_ms)
+    outcomes = observed.memory.outcomes.values()
+    return shown.model_copy(
+        update={
+            "end_time": time_text(end_ms),
+            "duration_ms": duration_ms,
+            "duration": duration_text(duration_ms) if duration_ms is not None else None,
+            "rows_processed": observed.memory.rows,
+            "segments_published": max((outcome.segments_published for outcome in outcomes), default=None),
+            "error_msg": final.error_msg if final is not None else shown.message,
+        }
+    )
+
+
+def _standing(observed: Observed, task: DruidTask, views: Sequence[AttemptView], final: TaskStatus | None) -> _Standing:
+    memory = observed.memory
+    latest = views[-1] if views else None
+    if observed.problem is not None:
+        return _Standing(State.FAILED, None, REFUSED, observed.problem)
+    if final is not None and (latest is None or latest.is_over):
+        return _final(final, latest)
+    if latest is not None and not latest.is_over:
+        if latest.state is AttemptState.RUNNING:
+            return _Standing(State.RUNNING, RunnerStatusCode.RUNNING, "Running", latest.message)
+        reason = latest.cause.value if latest.cause is not None else "Starting"
+        return _Standing(State.PENDING, RunnerStatusCode.PENDING, reason, latest.message)
+    if not is_submitted(observed, task):
+        return _unsubmitted(observed, task)
+    if memory.is_unknown and latest is None:
+        return _Standing(
+            State.FAILED,
+            RunnerStatusCode.NONE,
+            "Unknown",
+            f"The Overlord does not know the task {task.task_id}: submit it again under a new DruidTask.",
+        )
+    assignment = memory.assignment
+    if assignment is not None and assignment.attempt in memory.refusals:
+        refusal = memory.refusals[assignment.attempt]
+        return _Standing(State.PENDING, RunnerStatusCode.PENDING, refusal.cause.value, refusal.message)
+    explanation = memory.explanation
+    if latest is not None and (explanation is None or explanation.attempt <= latest.attempt):
+        cause = latest.cause.value if latest.cause is not None else "Ended"
+        message = f"Attempt {latest.attempt} ended: {latest.message}"
+        return _Standing(State.PENDING, RunnerStatusCode.PENDING, cause, message)
+    if explanation is not None:
+        return _explained(explanation)
+    shown, reason = task.status.state, task.status.reason
+    if (shown is State.WAITING or shown is State.PENDING) and reason not in (None, REFUSED):
+        return _Standing(shown, _code(task.status), reason, task.status.message or "")
+    return _Standing(
+        State.WAITING,
+        RunnerStatusCode.WAITING,
+        "Submitted",
+        "The Overlord has the task; it waits for its locks and a slot.",
+    )
+
+
+def _code(status: DruidTaskStatus) -> RunnerStatusCode:
+    return RunnerStatusCode.WAITING if status.state is State.WAITING else RunnerStatusCode.PENDING
+
+
+def _final(final: TaskStatus, latest: AttemptView | None) -> _Standing:
+    if final.status is StatusCode.SUCCESS:
+        return _Standing(State.SUCCESS, RunnerStatusCode.NONE, "Success", "The task is done.")
+    cause = latest.cause if latest is not None else None
+    is_own = cause is None or cause is Cause.COMPLETED
+    message = final.error_msg or (latest.message if latest is not None else "The Overlord gave no reason.")
+    return _Standing(State.FAILED, RunnerStatusCode.NONE, "Failed" if is_own else cause.value, message)
+
+
+def _unsubmitted(observed: Observed, task: DruidTask) -> _Standing:
+    submission = observed.memory.submission
+    if submission is not None and submission.refusal is not None:
+        return _Standing(State.FAILED, None, REFUSED, submission.refusal)
+    if task.spec.suspend:
+        return _Standing(
+            State.SUSPENDED, None, "Suspended", "spec.suspend holds the task back: set it to false to submit it."
+        )
+    if submission is not None and submission.again_ms is not None:
+        reason = "QueueFull" if submission.is_full else "OverlordAway"
+        return _Standing(
+            State.WAITING, None, reason, f"{submission.message} The task is submitted as soon as it can be."
+        )
+    return _Standing(State.WAITING, None, "Submitting", "The task is being submitted.")
+
+
+def _explained(explanation: Explanation) -> _Standing:
+    state = State.WAITING if explanation.reason is PendingReason.LOCK_HELD else State.PENDING
+    code = RunnerStatusCode.WAITING if state is State.WAITING else RunnerStatusCode.PENDING
+    if explanation.reason is PendingReason.NO_SLOT:
+        message = f"The task waits for a free slot: {place_words(explanation.place)}."
+    else:
+        message = explanation.message
+    words = "".join(part.capitalize() for part in explanation.reason.value.split("_"))
+    return _Standing(state, code, words, message)
+
+
+def place_words(place: int | None) -> str:
+    """A place in line, told so coarsely that it seldom changes."""
+    if place is None:
+        return "all slots are taken"
+    if place <= _PLACES_SHOWN:
+        return "it is the next in line" if place == 1 else f"it is number {place} in line"
+    bound = _PLACES_SHOWN
+    while bound * 10 < place:
+        bound *= 10
+    return f"more than {bound} are before it"
+
+
+def _conditions(
+    observed: Observed,
+    task: DruidTask,
+    views: Sequence[AttemptView],
+    standing: _Standing,
+    final: TaskStatus | None,
+) -> list[Condition]:
+    conditions = list(task.status.conditions)
+    now_ms, generation = observed.now_ms, task.generation
+
+    def say(kind: str, status: bool, reason: str, message: str = "") -> None:
+        nonlocal conditions
+        conditions = with_condition(conditions, kind, status, reason, message, now_ms, generation)
+
+    latest = views[-1] if views else None
+    if not is_submitted(observed, task) or observed.problem is not None:
+        say(names.CONDITION_SUBMITTED, False, standing.reason, standing.message)
+        if standing.state.is_final:
+            say(names.CONDITION_COMPLETE, True, standing.reason, standing.message)
+        return conditions
+    edited = _edited_words(observed, task)
+    say(names.CONDITION_SUBMITTED, True, "Edited" if edited else "Accepted", edited)
+    if latest is None and standing.state is State.WAITING:
+        if standing.reason == "LockHeld":
+            say(names.CONDITION_LOCKS_ACQUIRED, False, standing.reason, standing.message)
+    elif latest is not None or standing.state is State.PENDING:
+        say(names.CONDITION_LOCKS_ACQUIRED, True, "Granted")
+    if latest is not None and latest.reading is not None:
+        if latest.reading.scheduled:
+            say(names.CONDITION_POD_SCHEDULED, True, "Scheduled", f"Node {latest.record.node}")
+        else:
+            reason = latest.cause.value if latest.cause is not None else "Scheduling"
+            say(names.CONDITION_POD_SCHEDULED, False, reason, latest.message)
+        is_running = latest.state is AttemptState.RUNNING
+        reason = "Running" if is_running else latest.cause.value if latest.cause is not None else "Starting"
+        say(names.CONDITION_RUNNING, is_running, reason, "" if is_running else latest.message)
+    elif standing.state is State.PENDING:
+        say(names.CONDITION_POD_SCHEDULED, False, standing.reason, standing.message)
+    if standing.state.is_final:
+        say(names.CONDITION_COMPLETE, True, standing.reason, standing.message)
+    return conditions
+
+
+def _edited_words(observed: Observed, task: DruidTask) -> str:
+    submitted = task.annotations.get(names.ANNOTATION_SPEC_HASH)
+    if submitted is None or not observed.task_hash or submitted == observed.task_hash:
+        return ""
+    return "spec.task was edited after it was submitted, which has no effect: make a new DruidTask instead."
+
+
+def is_submitted(observed: Observed, task: DruidTask) -> bool:
+    """Whether the Overlord has the task, as far as is known here."""
+    submission = observed.memory.submission
+    if not task.is_applied or (submission is not None and submission.is_accepted):
+        return True
+    condition = task.status.condition(names.CONDITION_SUBMITTED)
+    return condition is not None and condition.status == "True"
+
+
+def _submitted_ms(observed: Observed, task: DruidTask) -> int:
+    return observed.now_ms if task.is_applied else task.created_ms
+
+
+def _data_source(task: DruidTask) -> str | None:
+    if task.spec.task is not None:
+        return data_source_of(task.spec.task)
+    return task.annotations.get(names.ANNOTATION_TASK_DATA_SOURCE)
