@@ -100,7 +100,7 @@ class ObjectStore:
 
     def put(self, path: str, data: bytes | Path | Iterator[bytes]) -> None:
         """Write an object whole, from memory, a file or chunks that follow; an older one of the path is replaced."""
-        with _as_domain_errors(self.describe(path)):
+        with _as_domain_errors(self.describe(path), writes=True):
             if isinstance(data, bytes | Path):
                 obstore.put(self._store, path, data, max_concurrency=_UPLOADS_AT_ONCE)
                 return
@@ -163,11 +163,14 @@ class ObjectStore:
 
 
 @contextmanager
-def _as_domain_errors(address: str) -> Generator[None]:
-    """The library's errors, and the file system's, as ours."""
+def _as_domain_errors(address: str, *, writes: bool = False) -> Generator[None]:
+    """The library's errors, and the file system's, as ours. With `writes` it is not the object that is missing."""
     try:
         yield
     except FileNotFoundError as error:
+        if writes:
+            what = "there is no bucket, container or folder of that name"
+            raise StorageError(f"[{address}] cannot be written: {what}") from error
         raise NotFound(f"[{address}] does not exist") from error
     except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
         raise StorageError(f"Access to [{address}] is denied: {_why(error)}") from error
@@ -194,9 +197,8 @@ def _why(error: Exception) -> str:
     if answer is not None:
         return f"{server} answers {answer[1].strip()}{_in_xml(answer[2] or '')}"
     if "error sending request" in line:
-        return next(
-            (f"{words} {server}" for sign, words in _UNREACHABLE.items() if sign in text), f"cannot reach {server}"
-        )
+        known = (words for sign, words in _UNREACHABLE.items() if sign in text)
+        return f"{next(known, 'cannot reach')} {server}"
     system = re.search(r'Os \{\s*code: \d+,\s*kind: \w+,\s*message: "([^"]*)"', text)
     if system is not None:
         return system[1]

@@ -71,7 +71,7 @@ def test_a_storage_that_refuses_says_so_in_words(tmp_path: Path) -> None:
 
 @pytest.fixture
 def refusing_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, str]]]:
-    """An S3 server that answers everything with the status and document that the test leaves here."""
+    """An S3 server that answers what is put with the status and document that the test leaves here."""
     answers: list[tuple[int, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -81,10 +81,7 @@ def refusing_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, str
             self.send_response(status)
             self.send_header("Content-Length", str(len(document)))
             self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(document.encode())
-
-        do_GET = do_HEAD = do_PUT
+            self.wfile.write(document.encode())
 
         def log_message(self, format: str, *args: object) -> None:
             """Quiet."""
