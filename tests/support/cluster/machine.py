@@ -69,11 +69,13 @@ class Machine:
         unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         # Mounts from outside come in, those from inside stay there.
         command = [*unshare, "--propagation", "slave", sys.executable, "-I", "-S", "-c", _INIT, str(folder)]
-        self._unshare = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True, cwd="/"
-        )
+        words = folder / "machine.log"
+        with words.open("wb") as log:
+            self._unshare = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+            )
         try:
-            self._init = _only_child(self._unshare)
+            self._init = _only_child(self._unshare, words)
             self.inside = (str(path("nsenter")), "-t", str(self._init), "-m", "-n", "-p", "--")
             self.addresses = self._connect()
             self.run("mount", "--make-rshared", "/")  # as on any machine; the kubelet counts on it
@@ -132,7 +134,7 @@ class Machine:
         _must(self._ip, *arguments)
 
 
-def _only_child(process: "subprocess.Popen[bytes]") -> int:
+def _only_child(process: "subprocess.Popen[bytes]", words: Path) -> int:
     """The first process of the new namespace, once it is what it will be."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and process.poll() is None:
@@ -143,7 +145,7 @@ def _only_child(process: "subprocess.Popen[bytes]") -> int:
                 ):
                     return child.pid
         time.sleep(0.01)
-    raise AssertionError("no namespaces of our own on this machine: unshare failed")
+    raise AssertionError(f"no namespaces of our own on this machine: {words.read_text()}")
 
 
 def _must(*command: str) -> None:
