@@ -42,8 +42,8 @@ def _load(url: str, folder: DataFolder) -> int:
     from nemeton.dump import dump
     from nemeton.progress import ProgressLine
 
-    overlord = Overlord(url)
-    print(f"\n$ nemeton submit {EXAMPLE} --watch", flush=True)
+    overlord, nemeton = Overlord(url), as_started()
+    print(f"\n$ {nemeton} submit {EXAMPLE} --watch", flush=True)
     task_id = overlord.submit(read_spec(str(EXAMPLE)))
     print(task_id, flush=True)
     with ProgressLine(sys.stdout) as line:
@@ -52,9 +52,8 @@ def _load(url: str, folder: DataFolder) -> int:
         raise NemetonError(f"the task FAILED: {status['errorMsg']}\nits log: {folder.task_logs}")
     for segment_id in overlord.segments(task_id):
         segment = _folder_of(segment_id, status["dataSource"], folder)
-        print(f"\n$ nemeton segment dump {os.path.relpath(segment)} --limit 2", flush=True)
+        print(f"\n$ {nemeton} segment dump {os.path.relpath(segment)} --limit 2", flush=True)
         dump(segment, 2, as_json=False)
-    nemeton = as_started()
     print(f"\nAll of it is still there: `{nemeton} up`, then `{nemeton} tasks`.", flush=True)
     return 0
 
@@ -68,7 +67,7 @@ def _house(folder: DataFolder) -> Generator[str]:
     except Conflict:
         yield _ready(folder, None)["overlord"]
         return
-    print(f"$ nemeton up --data {os.path.relpath(folder.path)} --port 0 --worker-port 0", flush=True)
+    print(f"$ {as_started()} up --data {os.path.relpath(folder.path)} --port 0 --worker-port 0", flush=True)
     (folder.run / "ready.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "nemeton", "up", "--data", str(folder.path), "--port", "0", "--worker-port", "0"]
     command.append("--no-hints")  # they are for whoever stays
