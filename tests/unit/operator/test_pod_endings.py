@@ -315,7 +315,7 @@ ENDINGS: list[tuple[str, JsonObject, Cause, str]] = [
         raw_pod(
             phase="Failed",
             reason="NodeAffinity",
-            message="Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+            message="Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity",
         ),
         Cause.NODE_REFUSED,
         "NodeAffinity failed",

@@ -80,8 +80,8 @@ REFUSALS = [
     (
         403,
         (
-            'pods "x" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can\'t set '
-            "finalizers on"
+            'pods "x" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource '
+            "you can't set finalizers on"
         ),
         Cause.NOT_PERMITTED,
         "Role",
@@ -89,8 +89,8 @@ REFUSALS = [
     (
         422,
         (
-            'Pod "x" is invalid: spec.containers[0].resources.requests: Invalid value: "4Gi": must be less than or equal '
-            "to memory limit of 2Gi"
+            'Pod "x" is invalid: spec.containers[0].resources.requests: Invalid value: "4Gi": must be less than '
+            "or equal to memory limit of 2Gi"
         ),
         Cause.INVALID_POD,
         "correct spec.peon",

@@ -238,13 +238,9 @@ def test_init_container_that_runs_is_named_and_is_no_cause() -> None:
 
 def test_two_states_of_a_failing_pull_read_alike_so_that_status_does_not_flap() -> None:
     pull = 'failed to pull image "p:9": p:9: not found'
-    first = read_pod(stuck("ErrImagePull", f"rpc error: code = NotFound desc = {pull}"), NOW_MS)
-    second = read_pod(
-        stuck(
-            "ImagePullBackOff", f'Back-off pulling image "p:9": ErrImagePull: rpc error: code = NotFound desc = {pull}'
-        ),
-        NOW_MS,
-    )
+    error = f"rpc error: code = NotFound desc = {pull}"
+    first = read_pod(stuck("ErrImagePull", error), NOW_MS)
+    second = read_pod(stuck("ImagePullBackOff", f'Back-off pulling image "p:9": ErrImagePull: {error}'), NOW_MS)
     assert (first.cause, first.message) == (second.cause, second.message)
 
 
