@@ -86,13 +86,13 @@ class Runner:
             else:
                 self._note_presence()
                 wait_seconds = _FIRST_WAIT_SECONDS
-                if not self._obey(orders) and time.monotonic() - asked < _PAUSE_SECONDS:
+                if not self.obey(orders) and time.monotonic() - asked < _PAUSE_SECONDS:
                     await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _announce(self) -> None:
         while True:
             try:
-                self._obey(await self._overlord.announce(self._announcement(), self._attempts()))
+                self.obey(await self._overlord.announce(self._announcement(), self._attempts()))
                 self._note_presence()
             except Unavailable as error:
                 self._note_absence(error)
@@ -114,7 +114,7 @@ class Runner:
         """What is not settled yet: the pods that our finalizer is on."""
         return [{"taskId": pod.task_id, "attempt": pod.attempt} for pod in self._mirror.held_pods()]
 
-    def _obey(self, orders: RunnerOrders) -> bool:
+    def obey(self, orders: RunnerOrders) -> bool:
         """Note what is asked, and have the tasks looked at of which it is news; whether there was any."""
         self._reconciler.execution = orders.execution
         news: set[Ref] = set()
@@ -199,19 +199,21 @@ class Runner:
                 self._has_news.set()
 
     async def _explain(self) -> None:
-        """Ask why tasks wait, all of them at once, the less often the more there are."""
         while True:
-            waiting = list(self._reconciler.waiting.items())
-            await asyncio.sleep(max(self._settings.explain_seconds, len(waiting) / 1000))
-            for start in range(0, len(waiting), _EXPLAINED_AT_ONCE):
-                some = waiting[start : start + _EXPLAINED_AT_ONCE]
-                try:
-                    answers = await self._overlord.explain([task_id for _, task_id in some])
-                except Unavailable as error:
-                    self._note_absence(error)
-                    break
-                for ref, task_id in some:
-                    self._take_explanation(ref, answers.get(task_id))
+            await asyncio.sleep(max(self._settings.explain_seconds, len(self._reconciler.waiting) / 1000))
+            try:
+                await self.explain_once()
+            except Unavailable as error:
+                self._note_absence(error)
+
+    async def explain_once(self) -> None:
+        """Ask why tasks wait, all of them that do. Raises Unavailable."""
+        waiting = list(self._reconciler.waiting.items())
+        for start in range(0, len(waiting), _EXPLAINED_AT_ONCE):
+            some = waiting[start : start + _EXPLAINED_AT_ONCE]
+            answers = await self._overlord.explain([task_id for _, task_id in some])
+            for ref, task_id in some:
+                self._take_explanation(ref, answers.get(task_id))
 
     def _take_explanation(self, ref: Ref, explanation: Explanation | None) -> None:
         if ref not in self._reconciler.waiting:

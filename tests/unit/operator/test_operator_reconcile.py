@@ -1,0 +1,488 @@
+"""The operator between a cluster and an Overlord that fail on demand: whole lives of tasks, cut off anywhere."""
+
+from typing import Any
+
+import pytest
+
+from druid_core.runner import Explanation, PendingReason
+from druid_core.status import RunnerStatusCode, TaskStatus
+from overlord_operator import names
+from overlord_operator.apply import DRUID_TASKS
+from overlord_operator.cluster.client import PODS, SECRETS
+from overlord_operator.cluster.errors import ClusterRefused
+from tests.support.operator_world import Crash, World
+
+
+async def test_a_task_by_rest_gets_an_object_a_secret_and_a_pod_in_one_pass():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.turn()
+    task = world.task()
+    assert task["metadata"]["name"] == names.job_name("noop_1")
+    assert task["metadata"]["labels"][names.LABEL_SUBMITTED_BY] == "rest"
+    assert task["spec"] == {"taskId": "noop_1"}, "the payload stays with the Overlord"
+    assert world.pod()["metadata"]["ownerReferences"][0]["uid"] == task["metadata"]["uid"]
+    assert world.cluster.of(SECRETS)[0]["metadata"]["name"] == world.pod()["metadata"]["name"]
+    assert world.status()["state"] == "PENDING"
+
+
+async def test_a_task_by_rest_costs_six_writes_from_order_to_end():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.overlord.finish("noop_1", TaskStatus.success("noop_1", 5000))
+    world.end_pod()
+    await world.turn()
+    while world.status()["state"] != "SUCCESS":
+        await world.turn()
+    writes = [write for write in world.cluster.writes if write[0] != "delete" and "finalizer" not in write]
+    assert [verb for verb, _, _ in writes[:6]] == ["create", "create", "create", *["patch status"] * 3]
+    assert world.status()["state"] == "SUCCESS"
+
+
+async def test_an_applied_task_is_submitted_once_and_runs_to_success():
+    world = World()
+    raw = world.apply()
+    task_id = f"noop_web_{raw['metadata']['uid']}"
+    await world.run_to_success(task_id)
+    assert world.overlord.submissions == 1
+    status = world.status()
+    assert status["state"] == "SUCCESS"
+    assert status["taskId"] == task_id
+    assert status["rowsProcessed"] == 42
+    assert status["durationMs"] == 5000
+    assert status["logUrl"].endswith("/log")
+    assert world.condition("Complete")["status"] == "True"
+    assert [each["type"] for each in status["conditions"]] == [
+        *("Submitted", "LocksAcquired", "PodScheduled", "Running", "Complete"),
+    ]
+    assert (task_id, 1) in world.safe_logs
+
+
+async def test_looking_again_at_a_finished_task_writes_nothing():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.run_to_success("noop_1")
+    writes = len(world.cluster.writes)
+    await world.settle()
+    world.restart()
+    await world.settle()
+    assert len(world.cluster.writes) == writes
+
+
+async def test_a_finished_pod_is_removed_after_its_time_and_not_before():
+    world = World(pod_keep_seconds=60)
+    world.overlord.rest_task("noop_1")
+    await world.run_to_success("noop_1")
+    assert world.pod()["metadata"]["finalizers"] in (None, []) if "finalizers" in world.pod()["metadata"] else True
+    world.pass_time(61)
+    await world.settle()
+    assert world.cluster.of(PODS) == []
+    assert world.status()["state"] == "SUCCESS"
+
+
+async def test_the_object_of_a_rest_task_goes_after_its_time_and_takes_all_with_it():
+    world = World(ttl_seconds_after_finished=100)
+    world.overlord.rest_task("noop_1")
+    await world.run_to_success("noop_1")
+    world.pass_time(101)
+    await world.settle()
+    assert world.cluster.objects == {}
+
+
+async def test_an_applied_object_stays_for_ever_unless_it_says_when():
+    world = World(ttl_seconds_after_finished=100)
+    raw = world.apply()
+    await world.run_to_success(f"noop_web_{raw['metadata']['uid']}")
+    world.pass_time(1_000_000)
+    await world.settle()
+    assert world.status()["state"] == "SUCCESS"
+
+
+async def test_a_refused_task_shows_the_overlords_message_and_is_not_tried_again():
+    world = World()
+    world.overlord.refuses = "Could not resolve type id 'idnex'"
+    world.apply()
+    await world.settle()
+    assert (world.status()["state"], world.status()["reason"]) == ("FAILED", "Refused")
+    assert "Could not resolve type id" in world.status()["message"]
+    assert [event["reason"] for event in world.cluster.events if event["type"] == "Warning"] == ["Refused"]
+    world.restart()
+    world.pass_time(3600)
+    await world.settle()
+    assert world.overlord.submissions == 1
+
+
+async def test_a_refused_task_that_is_corrected_is_tried_again():
+    world = World()
+    world.overlord.refuses = "no"
+    raw = world.apply()
+    await world.settle()
+    world.overlord.refuses = None
+    raw["spec"]["task"]["dataSource"] = "better"
+    raw["metadata"]["generation"] = 2
+    world.cluster.touch(DRUID_TASKS, raw)
+    await world.settle()
+    assert world.status()["state"] == "PENDING"
+    assert world.overlord.submissions == 2
+
+
+async def test_an_object_that_cannot_be_read_says_what_to_write():
+    world = World()
+    world.apply(task={"dataSource": "web"})
+    await world.settle()
+    assert world.status()["state"] == "FAILED"
+    assert "spec.task.type is missing" in world.status()["message"]
+    world.cluster.ask_deletion(DRUID_TASKS, "tasks", "mine")
+    await world.settle()
+    assert world.cluster.of(DRUID_TASKS) == []
+
+
+async def test_the_second_object_of_a_task_id_is_refused_with_the_name_of_the_first():
+    world = World()
+    world.apply("first", {"type": "noop", "id": "one"})
+    await world.settle()
+    world.apply("second", {"type": "noop", "id": "one"})
+    await world.settle()
+    assert world.status("second")["state"] == "FAILED"
+    assert "tasks/first" in world.status("second")["message"]
+    assert world.status("first")["state"] == "PENDING"
+    assert len(world.cluster.of(PODS)) == 1
+
+
+async def test_a_suspended_task_is_submitted_when_it_is_let_go():
+    world = World()
+    raw = world.apply(suspend=True)
+    await world.settle()
+    assert world.status()["state"] == "SUSPENDED"
+    assert world.overlord.submissions == 0
+    raw["spec"]["suspend"] = False
+    raw["metadata"]["generation"] = 2
+    world.cluster.touch(DRUID_TASKS, raw)
+    await world.settle()
+    assert world.status()["state"] == "PENDING"
+
+
+async def test_while_the_overlord_is_away_the_status_says_so_and_the_task_is_submitted_later():
+    world = World()
+    world.overlord.is_away = True
+    world.apply()
+    await world.settle()
+    assert world.status()["reason"] == "OverlordAway"
+    assert world.condition("Submitted")["status"] == "False"
+    world.overlord.is_away = False
+    world.pass_time(10)
+    await world.settle()
+    assert world.status()["state"] == "PENDING"
+
+
+async def test_a_task_that_waits_for_a_lock_names_it_and_its_holder():
+    world = World()
+    world.overlord.assigns = False
+    raw = world.apply()
+    task_id = f"noop_web_{raw['metadata']['uid']}"
+    world.overlord.explanations[task_id] = Explanation(
+        task_id=task_id,
+        status=TaskStatus.running(task_id),
+        runner_status_code=RunnerStatusCode.WAITING,
+        reason=PendingReason.LOCK_HELD,
+        message="The lock of 2026-01-01/2026-01-02 is held by the task other.",
+        attempt=1,
+    )
+    await world.settle()
+    assert (world.status()["state"], world.status()["reason"]) == ("WAITING", "LockHeld")
+    assert "held by the task other" in world.status()["message"]
+    assert world.condition("LocksAcquired")["status"] == "False"
+
+
+async def test_a_long_line_moves_without_a_write_a_place():
+    world = World()
+    world.overlord.assigns = False
+    raw = world.apply()
+    task_id = f"noop_web_{raw['metadata']['uid']}"
+    for place in range(99, 50, -1):
+        world.overlord.explanations[task_id] = Explanation(
+            task_id=task_id,
+            status=TaskStatus.running(task_id),
+            runner_status_code=RunnerStatusCode.PENDING,
+            reason=PendingReason.NO_SLOT,
+            message=f"place {place}",
+            place=place,
+            attempt=1,
+        )
+        await world.turn()
+        world.pass_time(1)
+    assert "more than 10 are before it" in world.status()["message"]
+    assert len([write for write in world.cluster.writes if write[0] == "patch status"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        ({"reason": "Evicted", "message": "The node was low on resource: memory."}, "EvictedMemoryPressure"),
+        (
+            {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]},
+            "Preempted",
+        ),
+    ],
+)
+async def test_an_attempt_that_the_cluster_ended_is_repeated_at_once(status: dict[str, Any], cause: str):
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.end_pod(exit_code=137, why="Error", **status)
+    await world.settle()
+    ended = [report for report in world.overlord.reports if report.state == "ENDED"]
+    assert (ended[0].cause, ended[0].retry_after_ms) == (cause, 0)
+    assert world.pod(2)["metadata"]["name"] == names.pod_name("noop_1", 2)
+    assert [record["cause"] for record in world.status()["attempts"] if "cause" in record] == [cause]
+    assert ("noop_1", 1) in world.safe_logs
+
+
+async def test_an_attempt_that_ran_out_of_memory_gets_twice_as_much():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.end_pod(exit_code=137, why="OOMKilled")
+    await world.settle()
+    limits = [pod["spec"]["containers"][0]["resources"]["limits"]["memory"] for pod in (world.pod(1), world.pod(2))]
+    assert limits == ["2Gi", "4Gi"]
+
+
+async def test_an_exit_code_without_a_word_fails_the_task_with_its_cause():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.end_pod(exit_code=1, why="Error")
+    await world.settle()
+    assert (world.status()["state"], world.status()["reason"]) == ("FAILED", "ExitCode")
+    assert world.status()["errorMsg"]
+    assert world.condition("Complete")["reason"] == "ExitCode"
+
+
+async def test_a_pod_that_does_not_start_fails_at_its_launch_timeout_with_what_kept_it():
+    world = World(launch_timeout_seconds=60)
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'}}
+    world.play(world.pod(), {"phase": "Pending", "containerStatuses": [{"name": "main", "state": waiting}]})
+    await world.settle()
+    assert world.status()["reason"] == "ImagePullBackOff"
+    assert world.overlord.reports[-1].waiting_for
+    world.pass_time(61)
+    await world.settle(20)
+    ended = [report for report in world.overlord.reports if report.state == "ENDED"]
+    assert ended[0].cause == "ImagePullBackOff"
+    assert "60 s" in (ended[0].reason or "")
+    assert (world.status()["state"], world.status()["reason"]) == ("FAILED", "ImagePullBackOff")
+    assert "deletionTimestamp" in world.pod()["metadata"] if world.cluster.of(PODS) else True
+
+
+async def test_a_pod_over_quota_is_tried_until_there_is_room():
+    world = World()
+    world.cluster.refusals[PODS] = ClusterRefused(403, "Forbidden", 'pods "x" is forbidden: exceeded quota: small')
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    assert (world.status()["state"], world.status()["reason"]) == ("PENDING", "QuotaExceeded")
+    del world.cluster.refusals[PODS]
+    world.pass_time(30)
+    await world.settle()
+    assert world.pod()
+
+
+async def test_a_pod_that_is_none_fails_the_task_at_once():
+    world = World()
+    world.cluster.refusals[PODS] = ClusterRefused(422, "Invalid", "spec.containers[0].image: Required value")
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    assert (world.status()["state"], world.status()["reason"]) == ("FAILED", "InvalidPod")
+
+
+async def test_a_template_that_does_not_exist_fails_the_task_with_those_that_do():
+    world = World()
+    world.apply(peon={"template": "huge"})
+    await world.settle()
+    assert (world.status()["state"], world.status()["reason"]) == ("FAILED", "InvalidTemplate")
+    assert "no pod template [huge]" in world.status()["message"]
+
+
+async def test_a_shutdown_by_rest_ends_the_pod_and_keeps_its_log():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    await world.overlord.shut_down("noop_1")
+    await world.settle()
+    assert "deletionTimestamp" in world.pod()["metadata"]
+    world.end_pod(exit_code=143, why="Error")
+    await world.settle()
+    assert world.status()["state"] == "FAILED"
+    assert "Shutdown" in world.status()["errorMsg"]
+    assert world.cluster.of(PODS) == []
+    assert ("noop_1", 1) in world.safe_logs
+
+
+async def test_deleting_the_object_shuts_the_task_down_and_waits_for_the_log():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.storage_is_away = True
+    world.cluster.ask_deletion(DRUID_TASKS, "tasks", names.job_name("noop_1"))
+    await world.settle()
+    assert world.overlord.statuses["noop_1"].is_complete
+    world.end_pod(exit_code=143, why="Error")
+    await world.settle()
+    assert world.task(), "the log is not safe yet"
+    world.storage_is_away = False
+    await world.settle()
+    assert world.cluster.objects == {}
+    assert ("noop_1", 1) in world.safe_logs
+
+
+async def test_deleting_the_object_while_the_overlord_is_away_only_takes_longer():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.overlord.is_away = True
+    world.cluster.ask_deletion(DRUID_TASKS, "tasks", names.job_name("noop_1"))
+    await world.settle()
+    assert world.task()
+    world.overlord.is_away = False
+    world.pass_time(10)
+    await world.settle(20)
+    world.pass_time(60)
+    await world.settle(20)
+    assert world.cluster.objects == {}
+    assert world.overlord.statuses["noop_1"].is_complete
+
+
+async def test_an_orphaned_task_goes_on_under_a_new_object():
+    world = World()
+    raw = world.apply(deletionPolicy="Orphan")
+    task_id = f"noop_web_{raw['metadata']['uid']}"
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.cluster.ask_deletion(DRUID_TASKS, "tasks", "mine")
+    await world.settle()
+    assert world.task()["metadata"]["name"] == names.job_name(task_id)
+    assert "deletionTimestamp" not in world.pod()["metadata"]
+    world.overlord.finish(task_id, TaskStatus.success(task_id))
+    world.end_pod()
+    await world.settle()
+    assert world.status()["state"] == "SUCCESS"
+
+
+async def test_a_pod_that_vanished_is_reported_and_another_one_made():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.cluster.objects.pop((PODS, "tasks", world.pod()["metadata"]["name"]))
+    await world.settle()
+    assert [report.cause for report in world.overlord.reports if report.state == "ENDED"] == ["Vanished"]
+    assert world.pod(2)
+
+
+async def test_a_pod_whose_object_was_taken_away_by_force_still_has_its_log_saved():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.task()["metadata"]["finalizers"] = []
+    world.cluster.ask_deletion(DRUID_TASKS, "tasks", names.job_name("noop_1"))
+    await world.settle()
+    world.end_pod(exit_code=143, why="Error")
+    await world.settle()
+    assert ("noop_1", 1) in world.safe_logs
+    assert world.cluster.of(PODS) == []
+
+
+async def test_an_edit_after_submission_is_said_to_have_no_effect():
+    world = World()
+    raw = world.apply()
+    await world.settle()
+    raw["spec"]["task"]["context"] = {"priority": 90}
+    raw["metadata"]["generation"] = 2
+    world.cluster.touch(DRUID_TASKS, raw)
+    await world.settle()
+    assert "no effect" in world.condition("Submitted")["message"]
+    assert world.overlord.submissions == 1
+
+
+async def test_a_task_that_the_overlord_does_not_know_is_said_so():
+    world = World()
+    world.cluster.put(DRUID_TASKS, {"metadata": {"name": "ghost", "namespace": "tasks"}, "spec": {"taskId": "ghost"}})
+    await world.settle()
+    assert (world.status()["state"], world.status()["reason"]) == ("FAILED", "Unknown")
+
+
+async def test_another_releases_objects_are_left_alone():
+    world = World()
+    raw = world.apply()
+    raw["metadata"]["labels"] = {names.LABEL_RELEASE: "other"}
+    world.restart()
+    await world.settle()
+    assert world.cluster.writes == []
+
+
+async def _whole_life(world: World) -> None:
+    """An applied task that is evicted once and then succeeds, whatever the operator's process does."""
+    for _ in range(60):
+        try:
+            await world.turn()
+        except Crash:
+            world.restart()
+        world.pass_time(0.5)
+        for pod in world.cluster.of(PODS):
+            _play_on(world, pod)
+
+
+def _play_on(world: World, pod: dict[str, Any]) -> None:
+    attempt = int(pod["metadata"]["annotations"][names.ANNOTATION_ATTEMPT])
+    task_id = pod["metadata"]["annotations"][names.ANNOTATION_TASK_ID]
+    age = world.now_ms - pod.setdefault("_seen", world.now_ms)
+    if pod["status"]["phase"] == "Pending" and age >= 1000:
+        world.run_pod(attempt)
+    elif pod["status"]["phase"] == "Running" and age >= 3000:
+        if attempt == 1:
+            world.end_pod(1, 137, "Error", reason="Evicted", message="The node was low on resource: memory.")
+        else:
+            world.overlord.finish(task_id, TaskStatus.success(task_id, 1000))
+            world.end_pod(attempt)
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("number", range(13))
+async def test_an_operator_killed_at_any_write_leaves_the_next_one_to_the_same_end(place: str, number: int):
+    world = World(pod_keep_seconds=5)
+    raw = world.apply()
+    setattr(world.cluster, f"crash_{place}", number)
+    await _whole_life(world)
+    task_id = f"noop_web_{raw['metadata']['uid']}"
+    assert world.status()["state"] == "SUCCESS"
+    assert [record["attempt"] for record in world.status()["attempts"]] == [1, 2]
+    assert world.safe_logs == {(task_id, 1), (task_id, 2)}
+    assert sorted(world.overlord.attempts) == [(task_id, 1), (task_id, 2)], "no attempt too many"
+    assert world.cluster.of(PODS) == []
+    assert len([write for write in world.cluster.writes if write[:2] == ("create", "pods")]) == 2
+
+
+async def test_the_whole_life_without_a_crash_has_the_writes_that_the_crash_test_walks_through():
+    world = World(pod_keep_seconds=5)
+    world.apply()
+    await _whole_life(world)
+    assert 10 <= len(world.cluster.writes) <= 16, world.cluster.writes
