@@ -5,16 +5,20 @@ The order in which the places are asked matters, because one death leaves severa
 killed by a signal, and one on a drained node has also been deleted. Outer causes are asked first.
 """
 
+import re
 import signal as signals
 from dataclasses import dataclass
 
+from overlord_operator import names
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.quantity import bytes_of
-from overlord_operator.pod.seen import SeenPod, sentence
+from overlord_operator.pod.seen import Container, SeenPod, sentence
 from overlord_operator.task_resource import read_time
 
 _SHUTDOWN_REASONS = frozenset({"Terminated", "Shutdown", "NodeShutdown"})
 _START_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
+
+_DISK = re.compile(r"ephemeral-storage|disk|inodes|fs\b")
 
 _NEAR_LIMIT = 0.95
 """Of the memory limit: a peon killed with SIGKILL that had so much was killed for it, whatever the status says."""
@@ -100,7 +104,7 @@ def _eviction(pod: SeenPod) -> tuple[Cause, str]:
             "uses, and others will be evicted first",
             said,
         )
-    if "ephemeral-storage" in text or "disk" in text or "inodes" in text or "fs" in text.split():
+    if _DISK.search(text):
         return Cause.EVICTED_DISK, _said(
             f"Node {node} ran out of disk and evicted the peon: give spec.peon.resources.requests.ephemeral-storage, "
             "so that it goes where there is room",
@@ -144,7 +148,7 @@ def _by_disruption(pod: SeenPod) -> tuple[Cause, str] | None:
             return Cause.EVICTED_BY_API, _said(
                 f"The peon was evicted from node {pod.node}, which is drained or scaled away", said
             )
-        case "DeletionByTaintManager" if node_is_silent(pod) or pod.main.terminated is None:
+        case "DeletionByTaintManager" if pod.main.terminated is None:
             return Cause.NODE_LOST, _said(f"Node {pod.node} does not answer, and the peon on it is given up", said)
         case "DeletionByTaintManager":
             return Cause.NODE_TAINTED, _said(
@@ -164,13 +168,8 @@ def _by_deletion(pod: SeenPod) -> tuple[Cause, str] | None:
     asked_ms = pod.delete_asked_ms
     if asked_ms is None:
         return None
-    finished_ms = read_time((pod.main.terminated or {}).get("finishedAt"))
-    if finished_ms is not None and (
-        finished_ms < asked_ms or (finished_ms == asked_ms and pod.main.exit_code not in (137, 143))
-    ):
-        return None  # it had ended before somebody deleted it
-    if finished_ms is None and pod.phase in ("Failed", "Succeeded") and not pod.main.reason:
-        return Cause.DELETED, "The pod was deleted before its peon had started."
+    if any(_ended_by_itself(item, asked_ms) for item in (pod.main, *pod.inits)):
+        return None
     if pod.main.running is not None:
         return Cause.NODE_LOST, (
             f"The pod was deleted, and node {pod.node} has not said within the grace that its peon has ended"
@@ -178,6 +177,15 @@ def _by_deletion(pod: SeenPod) -> tuple[Cause, str] | None:
     if pod.main.terminated is None:
         return Cause.DELETED, "The pod was deleted before its peon had started."
     return Cause.DELETED, "The pod was deleted while its peon ran: to end a task, delete its DruidTask or shut it down"
+
+
+def _ended_by_itself(container: Container, asked_ms: int) -> bool:
+    """Whether a container had ended, or an init container failed, before somebody deleted its pod."""
+    finished_ms = read_time((container.terminated or {}).get("finishedAt"))
+    if finished_ms is None or (container.exit_code == 0 and container.name != names.PEON_CONTAINER):
+        return False
+    # Kubernetes tells seconds: within one, the exit code tells whether it was the deletion
+    return finished_ms < asked_ms or (finished_ms == asked_ms and container.exit_code not in (137, 143))
 
 
 def _by_container(pod: SeenPod, signal: int | None) -> tuple[Cause, str] | None:

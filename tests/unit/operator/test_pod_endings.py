@@ -412,6 +412,27 @@ def test_death_before_the_deletion_is_the_death() -> None:
     assert read_pod(raw, NOW_MS).cause is Cause.EXIT_CODE
 
 
+def test_init_container_that_failed_before_the_deletion_is_the_death() -> None:
+    raw = raw_pod(
+        phase="Failed",
+        main=waiting("PodInitializing"),
+        inits={"ready": terminated(0, "Completed"), "fetch": terminated(2)},
+        deleted="2026-01-31T10:09:00Z",
+    )
+    assert read_pod(raw, NOW_MS).cause is Cause.INIT_FAILED
+
+
+def test_pod_deleted_after_its_first_init_container_is_deleted() -> None:
+    raw = raw_pod(
+        phase="Failed",
+        main=waiting("PodInitializing"),
+        inits={"ready": terminated(0, "Completed"), "fetch": terminated(137, finished="2026-01-31T10:08:45Z")},
+        deleted="2026-01-31T10:09:00Z",
+    )
+    reading = read_pod(raw, NOW_MS)
+    assert (reading.cause, reading.message) == (Cause.DELETED, "The pod was deleted before its peon had started.")
+
+
 def test_finished_pod_that_is_then_removed_stays_what_it_was() -> None:
     raw = raw_pod(
         phase="Succeeded",
