@@ -7,6 +7,7 @@ modules of real tasks take longer than that to load; each is imported when its t
 
 import contextlib
 import logging
+import os
 import shutil
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from druid_core.errors import NemetonError, TaskFailure
+from peon import allowance
 from peon.chat import ChatServer
 from peon.failure import in_words
 from peon.last_word import LastWord
@@ -173,6 +175,8 @@ class _Life:
 
     @contextlib.contextmanager
     def _open_toolbox(self) -> "Generator[Toolbox]":
+        # Before pyarrow is loaded, which sizes its threads by this, else by the machine.
+        os.environ.setdefault("OMP_NUM_THREADS", str(allowance.cores()))
         from druid_core.storage.deep_storage import DeepStorage
         from druid_core.storage.task_logs import TaskLogs
         from peon.actions import TaskActions
@@ -202,6 +206,7 @@ class _Life:
                 clock=_now_ms,
                 stop=self._stop,
                 disk_budget_bytes=settings.task_dir_bytes,
+                memory_bytes=allowance.memory_bytes(),
             )
             yield self._toolbox
 

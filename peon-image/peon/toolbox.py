@@ -19,7 +19,7 @@ class Toolbox:
     All that lies outside a task's own work. Druid: TaskToolbox
 
     `clock` returns milliseconds UTC. `work_dir` is the task's own and empty at the start; whoever made it removes it.
-    `disk_budget_bytes` is how much it may hold (None: no limit).
+    `disk_budget_bytes` is how much it may hold, `memory_bytes` how much memory the process may take (None: no limit).
     """
 
     task_id: str
@@ -31,6 +31,7 @@ class Toolbox:
     stop: StopSignal
     progress: IngestionProgress = field(default_factory=IngestionProgress)
     disk_budget_bytes: int | None = None
+    memory_bytes: int | None = None
 
     @property
     def meters(self) -> dict[str, RowMeters]:

@@ -92,7 +92,7 @@ def test_a_storage_that_is_away_for_a_while_gets_the_whole_log(tmp_path: Path, m
             until(lambda: (tmp_path / "work" / "message").exists(), "the peon has ended")
             assert process.poll() is None
             s3.resume()
-            output, _ = process.communicate(timeout=60)
+            process.communicate(timeout=60)
             assert process.returncode == 0
         logs = TaskLogs.from_url("s3://druid/logs")
         log = logs.read("kept", TaskLogName.LOG)

@@ -6,7 +6,7 @@ It is laxer than Jackson: of two equal keys it takes the first, and it lets NaN,
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from peon import allowance
 from peon.arrow import compute as pc
 
 Rows = npt.NDArray[np.int64]
@@ -25,6 +26,8 @@ _JUST_MEMORY: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "temp_directory": "",
 }
+_MEMORY_SHARE = 4
+"""Of a limited memory: DuckDB holds one chunk of lines and what it makes of it. By itself it would take four fifths."""
 
 # What DuckDB takes for JSON and Jackson does not. It may match inside a string too; then the line is merely slower.
 _LAX = r",\s*[}\]]|(?:^|[:,\[\s+-])(?i:nan|inf)"
@@ -53,18 +56,23 @@ class JsonTokens:
     """A JSON parser for arrays of lines; it may run on every core."""
 
     def __init__(self) -> None:
-        self._connection = duckdb.connect(":memory:", config=_JUST_MEMORY)
+        self._connection = duckdb.connect(":memory:", config=_JUST_MEMORY | _bounds())
 
     def members(
-        self, lines: pa.StringArray, keys: Iterable[str], paths: Sequence[str] = ()
+        self,
+        lines: pa.StringArray,
+        keys: Iterable[str],
+        paths: Sequence[str] = (),
+        texts: Collection[str] = (),
     ) -> tuple[dict[str, pa.StringArray], list[pa.StringArray]]:
         """
         The value of each key, and of each of DuckDB's JSON `paths`, as JSON text; null where it is null or absent.
 
+        Strings under the keys in `texts` come as what they stand for, without quotes and escapes, which is cheaper.
         Raises MalformedLines.
         """
         structs, single = _grouped(keys)
-        columns = [f"json_transform(line, {_literal(_structure(group))})" for group in structs]
+        columns = [f"json_transform(line, {_literal(_structure(group, texts))})" for group in structs]
         # A struct has no nameless members; as a JSON pointer, the empty key can be said.
         columns += [f"nullif(json_extract(line, '/')::VARCHAR, 'null') AS k{i}" for i, _ in enumerate(single)]
         columns += [f"nullif(json_extract(line, {_literal(path)})::VARCHAR, 'null')" for path in paths]
@@ -110,6 +118,13 @@ class JsonTokens:
             self._connection.unregister("lines")
 
 
+def _bounds() -> dict[str, str | int]:
+    """What DuckDB may take of the machine."""
+    memory_bytes = allowance.memory_bytes()
+    memory = {} if memory_bytes is None else {"memory_limit": f"{memory_bytes // _MEMORY_SHARE}B"}
+    return {"threads": allowance.cores(), **memory}
+
+
 def _in_parts(lines: pa.StringArray) -> pa.Table:
     """The lines as a table of several record batches: DuckDB gives each thread one of them at a time."""
     rows = max(_LEAST_PART_LINES, -(-len(lines) // _PARTS))
@@ -134,8 +149,8 @@ def _grouped(keys: Iterable[str]) -> tuple[list[list[str]], list[str]]:
     return [list(group.values()) for group in structs], single
 
 
-def _structure(keys: list[str]) -> str:
-    return json.dumps(dict.fromkeys(keys, "JSON"), ensure_ascii=False)
+def _structure(keys: list[str], texts: Collection[str]) -> str:
+    return json.dumps({key: "VARCHAR" if key in texts else "JSON" for key in keys}, ensure_ascii=False)
 
 
 def _literal(text: str) -> str:

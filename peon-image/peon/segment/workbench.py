@@ -1,10 +1,10 @@
 """What every column needs while it is written: a folder for scratch files, hands for compressing, the index spec."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from peon import allowance
 from peon.segment.index_spec import IndexSpec
 from peon.segment.scratch import Scratch
 
@@ -14,8 +14,7 @@ MAX_INDEXED_BYTES = 2147483647 - 4096
 
 def _hands() -> ThreadPoolExecutor:
     """One thread a usable CPU: compression and sorting release the interpreter lock."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ThreadPoolExecutor(max_workers=cpus, thread_name_prefix="segment")
+    return ThreadPoolExecutor(max_workers=allowance.cores(), thread_name_prefix="segment")
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from peon.build.plan import BuildPlan, Dimension, build_plan
 from peon.build.values import Faults
 from peon.read.ahead import read_ahead
 from peon.read.fields import FieldSelection
+from peon.read.lines import CHUNK_BYTES
 from peon.read.reader import read_batches
 from peon.report.ingestion import BUILD_SEGMENTS, DETERMINE_PARTITIONS
 from peon.report.meters import RowMeters
@@ -39,8 +40,13 @@ from peon.toolbox import TaskOutcome, Toolbox
 _log = logging.getLogger(__name__)
 
 DEFAULT_MEMORY_BYTES = 256 << 20
-"""What maxBytesInMemory 0 means here. Druid takes a sixth of the heap; a quarter of a GiB leaves a pod of 1 GiB room
-for the reader, the merge and the writer."""
+"""What maxBytesInMemory 0 means here where memory has no limit, or a generous one. A quarter of a GiB is enough for
+spills to be large; more of it gains nothing."""
+
+_MEMORY_SHARE = 6
+"""Of a limited memory rows take so small a part: reader, merge and writer need the rest. Druid: a sixth of the heap"""
+_CHUNK_SHARE = 64
+"""Likewise of text that is read at a time: there are several chunks about, and what they are parsed to."""
 
 ALLOWED_PROTOCOLS = ("http", "https")
 """Of an `http` input source. Druid: druid.ingestion.http.allowedProtocols"""
@@ -144,6 +150,7 @@ class _Ingestion:
             count.meters,
             ALLOWED_PROTOCOLS,
             self._toolbox.work_dir,
+            _share(CHUNK_BYTES, self._toolbox.memory_bytes, _CHUNK_SHARE),
         )
 
     def _kept(self, batch: InputBatch, faults: list[Faults], count: "_Count") -> npt.NDArray[np.int64] | None:
@@ -167,7 +174,9 @@ class _Ingestion:
         partitions = tuning.given_or_default_partitions_spec
         if not isinstance(partitions, DynamicPartitionsSpec):
             raise TaskFailure(f"partitionsSpec of type [{partitions.type}] is not supported yet; use dynamic")
-        memory_bytes = tuning.max_bytes_in_memory or DEFAULT_MEMORY_BYTES
+        memory_bytes = tuning.max_bytes_in_memory or _share(
+            DEFAULT_MEMORY_BYTES, self._toolbox.memory_bytes, _MEMORY_SHARE
+        )
         return Limits(
             rows_per_segment=partitions.max_rows_per_segment,
             total_rows=partitions.max_total_rows_or_default,
@@ -190,6 +199,11 @@ class _Ingestion:
         first.meters.processed_bytes(totals.processed_bytes)
         first.meters.unparseable(totals.unparseable)
         progress.parse_exceptions[DETERMINE_PARTITIONS] = build.parse_exceptions
+
+
+def _share(most_bytes: int, memory_bytes: int | None, share: int) -> int:
+    """`most_bytes`, or a share of the memory that there is where that is less."""
+    return most_bytes if memory_bytes is None else min(most_bytes, memory_bytes // share)
 
 
 @dataclass(frozen=True, slots=True)
