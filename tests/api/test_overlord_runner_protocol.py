@@ -1,50 +1,21 @@
 """A task's way from submission to its end, with a runner that does as it is told, or not."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack
 
 import pytest
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient
+from httpx import AsyncClient
 
 from druid_core.runner import AttemptRef, AttemptState
 from druid_core.status import StatusCode, TaskStatus
-from overlord.app import create_app
 from overlord.db.pool import Pool
 from overlord.replica import wall_clock_ms
 from overlord.settings import OverlordSettings
 from overlord.task.queue import TaskQueue
 from tests.support.fake_runner import FakeRunner, update_status
+from tests.support.overlord_calls import V1, Clock, in_state, replica, status, submit, until
 from tests.support.task_specs import index_parallel, kill, noop
-
-V1 = "/druid/indexer/v1"
-
-
-async def submit(client: AsyncClient, task: dict[str, Any]) -> str:
-    response = await client.post(f"{V1}/task", json=task)
-    assert response.status_code == 200, response.text
-    return response.json()["task"]
-
-
-async def status(client: AsyncClient, task_id: str) -> dict[str, Any]:
-    return (await client.get(f"{V1}/task/{task_id}/status")).json()["status"]
-
-
-async def until(holds: Callable[[], Any], seconds: float = 5) -> None:
-    """Wait until an async condition holds."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not await holds():
-        assert asyncio.get_running_loop().time() < deadline, "it did not come to be"
-        await asyncio.sleep(0.02)
-
-
-async def in_state(client: AsyncClient, task_id: str, state: str) -> None:
-    async def holds() -> bool:
-        return (await status(client, task_id))["runnerStatusCode"] == state
-
-    await until(holds)
 
 
 async def test_a_noop_goes_from_submission_to_success(overlord: AsyncClient) -> None:
@@ -303,26 +274,6 @@ async def test_rows_that_druid_inserted_are_run(app: FastAPI, overlord: AsyncCli
     queue = TaskQueue(app.state.replica)
     await until(queue.advance)
     assert (await FakeRunner(overlord).take()).task_id == "foreign"
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now_ms = wall_clock_ms()
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-
-@asynccontextmanager
-async def replica(settings: OverlordSettings, clock: Callable[[], int]) -> AsyncGenerator[tuple[FastAPI, AsyncClient]]:
-    app = create_app(settings, clock)
-    async with (
-        app.router.lifespan_context(app),
-        AsyncClient(transport=ASGITransport(app, raise_app_exceptions=False), base_url="http://overlord") as client,
-    ):
-        yield app, client
 
 
 async def test_the_tasks_of_a_silent_runner_fail_and_it_is_told_to_stop_them(settings: OverlordSettings) -> None:

@@ -5,7 +5,16 @@ from typing import Any
 
 from httpx import AsyncClient
 
-from druid_core.runner import Assignment, AttemptReport, AttemptState, RunnerAnnouncement, RunnerOrders
+from druid_core.runner import (
+    MIDDLE_MANAGER,
+    OPERATOR,
+    PODS_CATEGORY,
+    Assignment,
+    AttemptReport,
+    AttemptState,
+    RunnerAnnouncement,
+    RunnerOrders,
+)
 from druid_core.runner import AttemptRef as Ref
 from druid_core.status import TaskLocation, TaskStatus
 
@@ -18,14 +27,16 @@ class FakeRunner:
     runner_id: str = "worker-1:8091"
     capacity: int = 2
     attempts: list[Ref] = field(default_factory=list[Ref])
+    kind: str = MIDDLE_MANAGER
 
     def announcement(self) -> dict[str, Any]:
         return RunnerAnnouncement(
             runner_id=self.runner_id,
-            kind="middle-manager",
+            kind=self.kind,
             host=self.runner_id,
             ip="127.0.0.1",
             version="0",
+            category=PODS_CATEGORY if self.kind == OPERATOR else "_default_worker_category",
             capacity=self.capacity,
             attempts=self.attempts,
         ).to_wire()
@@ -51,20 +62,23 @@ class FakeRunner:
         *,
         location: TaskLocation | None = None,
         status: TaskStatus | None = None,
-        reason: str | None = None,
+        **words: Any,
     ) -> None:
-        report = AttemptReport(
+        """One report; `words` are further fields of it: `reason`, `cause`, `retry_after_ms`, `waiting_for`."""
+        await self.report_all([self.seen(assignment, state, location=location, status=status, **words)])
+
+    def seen(self, assignment: Assignment | Ref, state: AttemptState, **fields: Any) -> AttemptReport:
+        return AttemptReport(
             runner_id=self.runner_id,
             task_id=assignment.task_id,
             attempt=assignment.attempt,
             state=state,
-            location=location,
-            status=status,
-            reason=reason,
+            **fields,
         )
-        response = await self.client.post(
-            "/nemeton/v1/runner/report", json=[report.model_dump(mode="json", by_alias=True)]
-        )
+
+    async def report_all(self, reports: list[AttemptReport]) -> None:
+        body = [report.model_dump(mode="json", by_alias=True) for report in reports]
+        response = await self.client.post("/nemeton/v1/runner/report", json=body)
         assert response.status_code == 200, response.text
 
     async def run(self, assignment: Assignment | Ref, host: str = "127.0.0.1", port: int = 8100) -> None:

@@ -1,0 +1,25 @@
+"""Which runner a task gets."""
+
+import pytest
+
+from overlord.task.assign import RunnerLoad, choose_runners
+
+
+@pytest.mark.parametrize(
+    ("why", "loads", "wishes", "chosen"),
+    [
+        ("the least loaded first", [("a", 4, 2), ("b", 4, 1)], [None, None], ["b", "a"]),
+        ("by share, not by number", [("a", 10, 2), ("b", 2, 1)], [None], ["a"]),
+        ("until no slot is left", [("a", 1, 0)], [None, None], ["a", None]),
+        ("a wish is kept", [("a", 4, 0), ("b", 4, 3)], ["b"], ["b"]),
+        ("and waits rather than go elsewhere", [("a", 4, 0), ("b", 1, 1)], ["b"], [None]),
+        ("without being in the way of others", [("a", 4, 0), ("b", 1, 0)], ["b", "b", None], ["b", None, "a"]),
+        ("who is first takes the slot", [("a", 1, 0)], [None, "a"], ["a", None]),
+        ("more used than there are slots is full", [("a", 1, 3)], [None], [None]),
+        ("nobody there", [], [None, "a"], [None, None]),
+    ],
+)
+def test_choose_runners(
+    why: str, loads: list[tuple[str, int, int]], wishes: list[str | None], chosen: list[str | None]
+) -> None:
+    assert choose_runners([RunnerLoad(*load) for load in loads], wishes) == chosen, why
