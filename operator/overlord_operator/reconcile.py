@@ -7,6 +7,7 @@ go on at any step.
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -90,7 +91,7 @@ class Reconciler:
             memory.assignment = None
         return Observed(
             ref=ref,
-            task=DruidTask.parse(orjson.loads(entry.data)) if entry is not None else None,
+            task=_parse(entry.data) if entry is not None else None,
             problem=entry.problem if entry is not None else None,
             task_hash=entry.task_hash if entry is not None else "",
             twin=self._twin(ref, entry),
@@ -121,6 +122,12 @@ class Reconciler:
         self.waiting.pop(ref, None)
         if entry is not None and entry.is_over and not any(pod.is_held for pod in self._mirror.pods(ref)):
             self._memories.pop(ref, None)
+
+
+@lru_cache(maxsize=256)
+def _parse(data: bytes) -> DruidTask:
+    """One pass reads the same state of an object several times."""
+    return DruidTask.parse(orjson.loads(data))
 
 
 def _observe_pod(entry: PodEntry, memory: Memory, now_ms: int) -> ObservedPod:

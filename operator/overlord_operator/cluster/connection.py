@@ -68,7 +68,8 @@ def _load() -> Any:
         if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
             config.load_incluster_config(client_configuration=configuration)
         else:
-            config.load_kube_config(client_configuration=configuration)
+            # by its name: the library remembers the variable as it was when it was imported
+            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
     except config.ConfigException as error:
         raise InvalidInput(
             f"No way to the API server: {error}. In a pod the service account's token must be mounted; elsewhere "
