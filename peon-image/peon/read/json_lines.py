@@ -1,11 +1,9 @@
 """
 JSON, one record a line: whole chunks parsed at once, and only odd lines looked at one by one.
 
-The fast parser takes some texts that Jackson refuses, and of two equal keys the wrong one. So every line must prove
-that there was nothing else in it: the tokens that came out of it, with their keys and commas, are as long as the line.
-Lines that cannot prove it (spaces between tokens, explicit nulls, keys never seen before) are searched. What is found
-goes through `json_document`, where a line is mended or turns out unreadable; in the end all good lines are parsed
-together.
+Every line must prove that the fast parser left nothing out and took nothing wrong (`json_proof`). Lines that cannot
+prove it (spaces between tokens, keys never seen before) are searched. What is found goes through `json_document`,
+where a line is mended or turns out unreadable; in the end all good lines are parsed together.
 """
 
 from collections.abc import Mapping
@@ -20,19 +18,18 @@ import pyarrow as pa
 from druid_core.errors import TaskFailure
 from druid_core.spec.input import JsonFormat
 from peon.arrow import compute as pc
-from peon.batch import RawColumn
+from peon.batch import Encoding, RawColumn
 from peon.read.event import event_text
 from peon.read.fields import FieldSelection
-from peon.read.json_document import JACKSON_LIMIT, Unreadable, read_document, read_record, write_record
+from peon.read.json_document import Unreadable, read_document, read_record, write_record
 from peon.read.json_path import flattened_fields
+from peon.read.json_proof import Members, all_strings, overlong_rows, unproven_rows
 from peon.read.json_tokens import JsonTokens, MalformedLines
 from peon.read.lines import LineChunk
 from peon.read.records import RecordBatch, UnreadableRecord
-from peon.read.tokens import flat_only, string_buffers, token_column
+from peon.read.tokens import flat_only, token_column
 
 Rows = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-Members = dict[str, pa.StringArray]
 
 _SAMPLE_LINES = 1000
 """From how many lines the first keys are learnt, so that the first chunk is not parsed twice."""
@@ -41,28 +38,26 @@ _MAX_KEYS = 512
 """Beyond so many keys, those that nobody wants are not parsed any more; lines that have them are searched instead."""
 
 
-def _bytes_set(members: bytes) -> Bools:
-    table = np.zeros(256, np.bool_)
-    table[list(members)] = True
-    return table
-
-
-_DIGIT = _bytes_set(b"0123456789")
-_NUMBER = _bytes_set(b"-0123456789")
-_LETTER = _bytes_set(b"NnIi")
-_NESTED = _bytes_set(b"[{")
-
-
 @dataclass(frozen=True, slots=True)
 class ParsedChunk:
-    """A chunk and what the fast parser found: the `lines` that are `kept`, the `mended` ones (None: unreadable)."""
+    """
+    A chunk and what the fast parser found: the `lines` that are `kept`, the `mended` ones (None: unreadable).
+
+    `texts` are the members that hold nothing but strings and come as such; all others, and `by_path`, are JSON texts.
+    """
 
     chunk: LineChunk
     lines: pa.StringArray
     kept: Rows
     mended: dict[int, str | None]
     members: Members
+    texts: frozenset[str]
     by_path: Members
+
+    def column(self, name: str, tokens: pa.StringArray) -> RawColumn:
+        """The values of a field."""
+        is_text = name in self.texts and name not in self.by_path and tokens.null_count < len(tokens)
+        return RawColumn(tokens, Encoding.TEXT) if is_text else token_column(tokens)
 
 
 class JsonLines:
@@ -77,6 +72,7 @@ class JsonLines:
         self._discovers_roots = format.flatten_spec is None or format.flatten_spec.use_field_discovery
         self._keeps_nulls = bool(format.keep_null_columns)
         self._keys = dict.fromkeys([*fields.names, time_column])
+        self._texts: frozenset[str] = frozenset()
         self._discovered: dict[str, None] = {}
         self._tokens = JsonTokens()
         self._examiner = JsonTokens() if self._keeps_nulls else self._tokens
@@ -95,23 +91,26 @@ class JsonLines:
             lines, _ = _applied(chunk, mended)
             members, by_path = self._members(lines)
         _, kept = _applied(chunk, mended)
-        unproven = np.flatnonzero(~_proven(members, (chunk.ends - chunk.starts)[kept]))
+        unproven = unproven_rows(lines, (chunk.ends - chunk.starts)[kept], members, self._texts)
         if len(unproven):
             findings = self._tokens.examine(lines.take(pa.array(unproven)))
             learnt = self._add_keys(findings.keys)
-            odd = np.union1d(unproven[findings.suspects], _overlong(members))
+            odd = np.union1d(unproven[findings.suspects], overlong_rows(members, self._texts))
             suspects = [row for row in kept[odd].tolist() if row not in mended]
             if suspects:
                 self._mend(chunk, suspects, mended)
                 lines, kept = _applied(chunk, mended)
             if learnt or suspects:
                 members, by_path = self._members(lines)
-        return ParsedChunk(chunk, lines, kept, mended, members, by_path)
+        return ParsedChunk(chunk, lines, kept, mended, members, self._texts, by_path)
 
     def _learn(self, lines: pa.StringArray) -> None:
         valid = np.ones(len(lines), np.bool_)
         valid[self._tokens.malformed(lines)] = False
-        self._add_keys(self._tokens.examine(lines.filter(pa.array(valid))).keys)
+        good = lines.filter(pa.array(valid))
+        self._add_keys(self._tokens.examine(good).keys)
+        tokens, _ = self._tokens.members(good, self._keys)
+        self._texts = frozenset(key for key in self._keys if key and _is_plain_text(tokens[key]))
         self._has_learnt = True
 
     def _add_keys(self, keys: list[str]) -> bool:
@@ -123,9 +122,13 @@ class JsonLines:
         return len(self._keys) > before
 
     def _members(self, lines: pa.StringArray) -> tuple[Members, Members]:
-        """The tokens of all known keys, and of the flattened fields that the fast parser can find."""
+        """The tokens (or texts) of all known keys, and of the flattened fields that the fast parser can find."""
         paths = {field.name: field.sql_path for field in self._flattened.values() if field.sql_path}
-        members, found = self._tokens.members(lines, self._keys, list(paths.values()))
+        members, found = self._tokens.members(lines, self._keys, list(paths.values()), self._texts)
+        if doubtful := [key for key in self._texts if not all_strings(members[key])]:
+            # From here on as tokens, which tell strings from what looks like them.
+            self._texts -= frozenset(doubtful)
+            return self._members(lines)
         return members, dict(zip(paths, found, strict=True))
 
     def _mend(self, chunk: LineChunk, rows: Rows | list[int], mended: dict[int, str | None]) -> None:
@@ -154,11 +157,11 @@ class JsonLines:
         columns: dict[str, RawColumn] = {}
         for name, tokens in self._selected(parsed).items():
             if tokens.null_count < len(tokens) or self._keeps_nulls:
-                columns[name] = token_column(tokens)
+                columns[name] = parsed.column(name, tokens)
         return RecordBatch(
             rows=len(kept),
             columns=columns,
-            time=None if time is None or time.null_count == len(time) else token_column(time),
+            time=None if time is None or time.null_count == len(time) else parsed.column(self._time_column, time),
             event_text=lambda row: self._event(chunk.line(int(kept[row]))),
             lines=kept + chunk.first_line,
             unreadable=[
@@ -180,7 +183,7 @@ class JsonLines:
         if self._discovers_roots:
             roots = {key: tokens for key, tokens in members.items() if key not in by_path and self._fields.wants(key)}
             if not self._fields.nested:
-                roots = {key: flat_only(tokens) for key, tokens in roots.items()}
+                roots = {key: v if key in parsed.texts else flat_only(v) for key, v in roots.items()}
             new = {key: roots[key] for key in roots if key not in self._discovered}
             if new and self._keeps_nulls:
                 # A field may appear without a value, so only the keys tell.
@@ -234,53 +237,9 @@ def _applied(chunk: LineChunk, mended: Mapping[int, str | None]) -> tuple[pa.Str
     return lines.filter(pa.array(good)), kept[good]
 
 
-def _proven(members: Members, lengths: npt.NDArray[np.int32]) -> Bools:
-    """Which lines, of these `lengths` in bytes, hold nothing but these members, and those as Jackson would see them."""
-    accounted = np.full(len(lengths), 1, np.int64)
-    proven = np.ones(len(lengths), np.bool_)
-    empty = np.ones(len(lengths), np.bool_)
-    for key, tokens in members.items():
-        valid = None if not tokens.null_count else np.asarray(tokens.is_valid())
-        offsets, data = string_buffers(tokens)
-        # "key":token and a comma or the closing brace.
-        cost = np.diff(offsets) + (len(orjson.dumps(key)) + 2)
-        accounted += cost if valid is None else np.where(valid, cost, 0)
-        empty &= False if valid is None else ~valid
-        proven &= ~_doubtful(tokens, offsets, data)
-    return proven & (accounted + empty == lengths)
-
-
-def _doubtful(tokens: pa.StringArray, offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8]) -> Bools:
-    """Tokens that may be NaN, hold one, or be longer than what stood in the line."""
-    doubtful = np.zeros(len(tokens), np.bool_)
-    if not len(data):
-        return doubtful
-    first = data[np.minimum(offsets[:-1], len(data) - 1)]
-    if _LETTER[first].any():
-        # Of JSON's own words only null begins so, and a null is no token.
-        doubtful |= _LETTER[first]
-    if _NUMBER[first].any():
-        negative = first == ord("-")
-        doubtful |= negative & ~_DIGIT[data[np.minimum(offsets[:-1] + 1, len(data) - 1)]]
-        if b"." in data.tobytes():
-            # An exponent was perhaps written out: 1e5 as 100000.0.
-            doubtful |= _NUMBER[first] & np.asarray(pc.fill_null(pc.ends_with(tokens, "0.0"), False))
-    if np.diff(offsets).max() > JACKSON_LIMIT:
-        doubtful |= np.diff(offsets) > JACKSON_LIMIT
-    if _NESTED[first].any():
-        inside = pc.match_substring_regex(tokens, "(?i)nan|inf|0[.]0")
-        doubtful |= _NESTED[first] & np.asarray(pc.fill_null(inside, False))
-    return doubtful
-
-
-def _overlong(members: Members) -> Rows:
-    """Rows with a number of more digits, or a value of more levels, than Jackson may take."""
-    rows: list[Rows] = []
-    for tokens in members.values():
-        offsets, data = string_buffers(tokens)
-        for row in np.flatnonzero(np.diff(offsets) > JACKSON_LIMIT):
-            first = int(data[offsets[row]])
-            token = data[offsets[row] : offsets[row + 1]].tobytes()
-            if _NUMBER[first] or (_NESTED[first] and token.count(b"[") + token.count(b"{") >= JACKSON_LIMIT):
-                rows.append(np.array([row]))
-    return np.concatenate(rows) if rows else np.zeros(0, np.int64)
+def _is_plain_text(tokens: pa.StringArray) -> bool:
+    """Whether all values are strings that lose nothing but their quotes, and do not look like anything else."""
+    column = token_column(tokens)
+    if column.encoding is not Encoding.TEXT or pc.any(pc.match_substring(tokens, "\\")).as_py():
+        return False
+    return all_strings(cast("pa.StringArray", column.values))

@@ -5,6 +5,7 @@ All strings become TEXT, all whole numbers, all fractions or all booleans TYPED;
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -54,6 +55,12 @@ def flat_only(tokens: pa.StringArray) -> pa.StringArray:
         value = json.loads(tokens[int(row)].as_py())
         objects[row] = isinstance(value, dict) or any(isinstance(item, dict | list) for item in value)
     return pc.if_else(pa.array(objects), pa.scalar(None, pa.string()), tokens)
+
+
+def of_distinct(texts: pa.StringArray, of: Callable[[pa.StringArray], pa.Array]) -> pa.Array:
+    """What `of` says of each text, asked once for each distinct one; null where the text is."""
+    encoded = cast("pa.DictionaryArray", pc.dictionary_encode(texts))
+    return pc.take(of(cast("pa.StringArray", encoded.dictionary)), encoded.indices)
 
 
 def value_at(column: RawColumn, row: int) -> Any:
@@ -114,7 +121,8 @@ def _numbers(tokens: pa.StringArray, text: bytes) -> RawColumn:
 
 def _large_as_doubles(tokens: pa.StringArray) -> pa.StringArray:
     """Whole numbers beyond 64 bits, written as the doubles that they are to Druid."""
-    large = pc.fill_null(pc.match_substring_regex(tokens, _LONG_WHOLE_NUMBER), fill_value=False)
+    large = of_distinct(tokens, lambda distinct: pc.match_substring_regex(distinct, _LONG_WHOLE_NUMBER))
+    large = pc.fill_null(large, fill_value=False)
     if not pc.any(large).as_py():
         return tokens
     texts = [
