@@ -7,6 +7,7 @@ pass writes it once.
 
 from collections.abc import Sequence
 
+from druid_core.runner import AttemptState
 from druid_core.status import TaskStatus
 from overlord_operator import names, retry
 from overlord_operator.attempts import AttemptView, attempts_of, is_hopeless, launch_timeout_ms
@@ -251,11 +252,16 @@ def _deleted(observed: Observed, task: DruidTask) -> list[Step]:
     was_over = task.status.state is not None and task.status.state.is_final
     is_orphaned = task.spec.deletion_policy is DeletionPolicy.ORPHAN and not was_over and final is None
     if is_orphaned:
-        owned = [view.pod for view in views if view.pod is not None and view.pod.is_owned and not view.is_over]
-        steps: list[Step] = [DisownPod(pod.name, pod.uid) for pod in owned if not pod.reading.is_deleting]
+        alive = [view for view in views if view.pod is not None and view.pod.is_owned and not view.is_over]
+        # one that has not started still needs its Secret, which goes with the object
+        steps: list[Step] = [
+            DisownPod(view.pod.name, view.pod.uid)
+            for view in alive
+            if view.pod is not None and view.state is AttemptState.RUNNING and not view.pod.reading.is_deleting
+        ]
         if steps:
             return steps
-        steps = _attend(observed, [view for view in views if view.is_over], None)
+        steps = _attend(observed, [view for view in views if view.is_over or view in alive], None)
         return _with_one_look(steps) if any(_holds(pod) for pod in observed.pods) else [ReleaseTask(task.uid)]
     is_known = observed.problem is None and not is_refused(task) and _may_be_known(observed, task)
     is_ended = was_over or final is not None or memory.shut_down or memory.is_unknown or not is_known

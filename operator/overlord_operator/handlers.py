@@ -13,6 +13,8 @@ from overlord_operator import names
 from overlord_operator.settings import OperatorSettings
 
 _PEONS = f"{names.LABEL_PEON}=true"
+_FIRST_BACKOFFS = (0.5, 1.0, 2.0)
+_LONGEST_BACKOFF_SECONDS = 5.0
 _CHUNK = 500
 """Objects a page of kopf's own lists."""
 
@@ -63,5 +65,7 @@ def watching(settings: OperatorSettings) -> kopf.OperatorSettings:
     chosen.watching.connect_timeout = 10
     chosen.watching.chunk_size = _CHUNK
     chosen.watching.label_selectors["", "v1", "pods"] = _PEONS
+    # an API server that is away for hours is waited for: by default kopf gives up, and the process ends, after a minute
+    chosen.networking.error_backoffs = (*_FIRST_BACKOFFS, *[_LONGEST_BACKOFF_SECONDS] * 10_000)
     chosen.process.ultimate_exiting_timeout = None
     return chosen

@@ -175,9 +175,9 @@ def _final(final: TaskStatus, latest: AttemptView | None) -> _Standing:
     if final.status is StatusCode.SUCCESS:
         return _Standing(State.SUCCESS, RunnerStatusCode.NONE, "Success", "The task is done.")
     cause = latest.cause if latest is not None else None
-    is_own = cause is None or cause is Cause.COMPLETED
+    reason = "Failed" if cause is None or cause is Cause.COMPLETED else cause.value
     message = final.error_msg or (latest.message if latest is not None else "The Overlord gave no reason.")
-    return _Standing(State.FAILED, RunnerStatusCode.NONE, "Failed" if is_own else cause.value, message)
+    return _Standing(State.FAILED, RunnerStatusCode.NONE, reason, message)
 
 
 def _unsubmitted(observed: Observed, task: DruidTask) -> _Standing:

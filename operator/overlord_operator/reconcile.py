@@ -78,8 +78,9 @@ class Reconciler:
             if all(isinstance(step, _BACKGROUND) for step in steps):
                 break
         else:
+            observed = self.observe(ref)
             _log.warning("Task %s/%s is not settled after %d rounds of one pass", ref.namespace, ref.name, _ROUNDS)
-        self._note_waiting(ref)
+        self._note_waiting(ref, observed)
 
     def observe(self, ref: Ref) -> Observed:
         """All that is known of a task now."""
@@ -108,7 +109,7 @@ class Reconciler:
         others = sorted(self._mirror.of_task_id(entry.task_id) - {ref})
         return f"{others[0].namespace}/{others[0].name}" if others else None
 
-    def _note_waiting(self, ref: Ref) -> None:
+    def _note_waiting(self, ref: Ref, observed: Observed) -> None:
         entry = self._mirror.task(ref)
         if entry is None and not self._mirror.pods(ref):
             memory = self._memories.get(ref)
@@ -116,7 +117,7 @@ class Reconciler:
                 self._memories.pop(ref, None)
             self.waiting.pop(ref, None)
             return
-        if entry is not None and waits_for_overlord(self.observe(ref)):
+        if entry is not None and waits_for_overlord(observed):
             self.waiting[ref] = entry.task_id
             return
         self.waiting.pop(ref, None)

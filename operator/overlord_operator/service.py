@@ -19,7 +19,7 @@ from overlord_operator.apply import DRUID_TASKS, Hands
 from overlord_operator.assignments import Runner
 from overlord_operator.budget import Budget
 from overlord_operator.cluster.client import PODS, Cluster
-from overlord_operator.cluster.errors import ClusterAway, Outdated
+from overlord_operator.cluster.errors import ClusterAway, ClusterRefused, Outdated
 from overlord_operator.events import Storyteller
 from overlord_operator.lease import Election
 from overlord_operator.mirror import Mirror, Ref
@@ -50,11 +50,17 @@ class Service:
         cluster: Cluster,
         overlord: OverlordClient,
         logs: TaskLogs | None,
+        lease_cluster: Cluster | None = None,
         now_ms: Callable[[], int] = clock_ms,
     ) -> None:
+        """
+        `lease_cluster` is a line to the API server for the Lease alone, so that a renewal never waits behind other
+        calls.
+        """
         self.settings = settings
         self.cluster = cluster
         self.overlord = overlord
+        self._lease_cluster = lease_cluster or cluster
         self._now_ms = now_ms
         identity = settings.identity or socket.gethostname()
         self.mirror = Mirror(settings.release)
@@ -69,7 +75,7 @@ class Service:
         templates = Templates(settings.pod_templates)
         self._hands = Hands(settings, cluster, overlord, self.mirror, templates.read, storyteller, self)
         self.election = Election(
-            cluster,
+            self._lease_cluster,
             settings.namespace,
             f"{settings.release}-operator",
             identity,
@@ -164,6 +170,8 @@ class Service:
         await self.election.resign()
         await self.overlord.close()
         await self.cluster.close()
+        if self._lease_cluster is not self.cluster:
+            await self._lease_cluster.close()
 
     async def _lead(self) -> None:
         while True:
@@ -188,7 +196,7 @@ class Service:
             try:
                 await self.list_all()
                 break
-            except (ClusterAway, Outdated) as error:
+            except (ClusterAway, ClusterRefused, Outdated) as error:
                 _log.warning("The cluster could not be listed: %s", error)
                 await asyncio.sleep(_RELIST_PAUSE_SECONDS)
         for ref in self.mirror.refs():
@@ -219,7 +227,7 @@ class Service:
             await asyncio.sleep(self.settings.resync_seconds)
             try:
                 await self.list_all()
-            except (ClusterAway, Outdated) as error:
+            except (ClusterAway, ClusterRefused, Outdated) as error:
                 _log.warning("The cluster could not be listed: %s", error)
 
     async def _beat(self) -> None:

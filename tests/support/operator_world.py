@@ -335,7 +335,7 @@ class World:
     """One operator at a time between the two; `restart` is a new one."""
 
     def __init__(self, **settings: Any) -> None:
-        given = {"overlord": "http://overlord:8090", "namespace": "tasks", "task_logs": "file:///logs", **settings}
+        given: dict[str, Any] = {"overlord": "http://overlord:8090", "namespace": "tasks", "task_logs": "file:///logs", **settings}
         self.settings = OperatorSettings(**given)
         self.cluster = FakeCluster()
         self.overlord = FakeOverlord()
