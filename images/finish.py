@@ -21,7 +21,8 @@ BINARIES = [Path("/usr/local/bin"), Path("/usr/bin")]
 def remove_installers() -> None:
     stdlib = Path(sysconfig.get_path("stdlib"))
     libraries = [Path(sysconfig.get_path("purelib")), stdlib / "site-packages", Path("/usr/lib/python3/dist-packages")]
-    found = [path for library in libraries for name in ("pip", "setuptools", "wheel") for path in library.glob(f"{name}*")]
+    names = ("pip*", "setuptools*", "wheel*")
+    found = [path for library in libraries for name in names for path in library.glob(name)]
     found += [stdlib / "ensurepip", Path("/usr/share/python-wheels")]
     found += [path for folder in BINARIES for path in folder.glob("pip*")]
     for path in found:

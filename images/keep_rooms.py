@@ -28,9 +28,7 @@ def keep(rooms: set[str], site_packages: Path, record: Path) -> list[str]:
     for name in removed:
         shutil.rmtree(site_packages / name)
     with record.open("w", newline="") as lines:
-        csv.writer(lines, lineterminator="\n").writerows(
-            row for row in rows if row[0].partition("/")[0] not in removed
-        )
+        csv.writer(lines, lineterminator="\n").writerows(row for row in rows if row[0].partition("/")[0] not in removed)
     return removed
 
 

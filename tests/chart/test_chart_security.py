@@ -7,6 +7,20 @@ import pytest
 
 from tests.support.chart import TRIAL, Raw, objects, one, pod_specs, value_sets
 
+VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+"""Kinds that the restricted standard allows."""
+
+SECRET_WORDS = ("PASSWORD", "SECRET_KEY", "SECRET_ACCESS", "DATABASE_URL", "ACCESS_KEY", "TOKEN")
+
 SETS = pytest.mark.parametrize("values", value_sets(), ids=lambda path: path.stem)
 
 
@@ -17,7 +31,6 @@ def _containers(spec: Raw) -> list[Raw]:
 @SETS
 def test_every_pod_fits_the_restricted_pod_security_standard(values: Path) -> None:
     """The rules of the standard, each by its field. Kubernetes: Pod Security Standards, Restricted"""
-    allowed_volumes = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
     for name, pod in pod_specs(objects(values)):
         spec = pod["spec"]
         assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(), name
@@ -25,7 +38,7 @@ def test_every_pod_fits_the_restricted_pod_security_standard(values: Path) -> No
         assert spec["securityContext"].get("runAsUser") != 0, name
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
         for volume in spec.get("volumes", []):
-            assert set(volume) - {"name"} <= allowed_volumes, (name, volume)
+            assert set(volume) - {"name"} <= VOLUMES, (name, volume)
         for container in _containers(spec):
             context = container["securityContext"]
             assert context["allowPrivilegeEscalation"] is False, name
@@ -58,7 +71,7 @@ def test_no_secret_value_stands_in_a_pod(values: Path) -> None:
     for name, pod in pod_specs(objects(values)):
         for container in _containers(pod["spec"]):
             for variable in container.get("env", []):
-                is_secret = any(word in variable["name"] for word in ("PASSWORD", "SECRET", "DATABASE_URL", "ACCESS_KEY"))
+                is_secret = any(word in variable["name"] for word in SECRET_WORDS)
                 assert not is_secret or "valueFrom" in variable, (name, variable["name"])
 
 

@@ -51,7 +51,7 @@ def helm(*arguments: str, stdin: str = "") -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     if done.returncode != 0:
         raise HelmRefused(done.stderr.strip())
@@ -72,7 +72,7 @@ def objects(values: Raw | Path, *arguments: str, namespace: str = NAMESPACE) -> 
 
 
 def golden(values: Path) -> str:
-    """What the golden file of these values holds: all objects but the resource definition, in Helm's order and words."""
+    """What the golden file of these values holds: all objects but the resource definition, in Helm's order."""
     parts = template(values).split("\n---\n")
     return "\n---\n".join(part.rstrip() for part in parts if f"\nkind: {DEFINITION}\n" not in f"{part}\n") + "\n"
 

@@ -1,0 +1,58 @@
+{{/* What the schema cannot say: values that only make sense together. */}}
+{{- define "nemeton.check" -}}
+{{- $database := list -}}
+{{- if .Values.database.existingSecret.name }}{{ $database = append $database "database.existingSecret.name" }}{{ end -}}
+{{- if .Values.database.url }}{{ $database = append $database "database.url" }}{{ end -}}
+{{- if .Values.database.embedded.enabled }}{{ $database = append $database "database.embedded.enabled" }}{{ end -}}
+{{- if not $database -}}
+{{- fail "The Overlord needs a PostgreSQL: set database.existingSecret.name (a Secret with its URL), database.url, or, for a trial, database.embedded.enabled=true." -}}
+{{- end -}}
+{{- if gt (len $database) 1 -}}
+{{- fail (printf "Only one database, please: %s are set." (join " and " $database)) -}}
+{{- end -}}
+{{- if or (not (include "nemeton.deepStorage" .)) (not (include "nemeton.taskLogs" .)) -}}
+{{- fail "Segments and logs need a place that outlives pods: set deepStorage.url and taskLogs.url (s3://, gs://, az://, or file:// on storageVolume), or, for a trial, objectStorage.embedded.enabled=true." -}}
+{{- end -}}
+{{- range $name, $url := dict "deepStorage.url" (include "nemeton.deepStorage" .) "taskLogs.url" (include "nemeton.taskLogs" .) -}}
+{{- if hasPrefix "file:" $url -}}
+{{- if not $.Values.storageVolume.existingClaim -}}
+{{- fail (printf "%s is %s, a folder that only one pod would see: set storageVolume.existingClaim to a ReadWriteMany claim, or use an object storage." $name $url) -}}
+{{- end -}}
+{{- if not (hasPrefix (printf "file://%s" $.Values.storageVolume.mountPath) $url) -}}
+{{- fail (printf "%s is %s, which is not below storageVolume.mountPath (%s)." $name $url $.Values.storageVolume.mountPath) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.overlord.ingress.enabled (not .Values.overlord.ingress.hosts) -}}
+{{- fail "overlord.ingress.enabled needs overlord.ingress.hosts: [{host: overlord.example.com, paths: [/]}]." -}}
+{{- end -}}
+{{- $autoscaling := .Values.overlord.autoscaling -}}
+{{- if and $autoscaling.enabled (gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
+{{- fail (printf "overlord.autoscaling.minReplicas (%v) is above maxReplicas (%v)." $autoscaling.minReplicas $autoscaling.maxReplicas) -}}
+{{- end -}}
+{{- include "nemeton.checkSettings" (dict "part" "overlord" "settings" .Values.overlord.settings "ours" (list
+      "database_url" "host" "port" "public_url" "task_logs")) -}}
+{{- include "nemeton.checkSettings" (dict "part" "operator" "settings" .Values.operator.settings "ours" (list
+      "overlord" "release" "namespace" "identity" "task_namespaces" "default_task_namespace" "capacity" "task_logs"
+      "deep_storage" "host" "port" "pod_templates" "kueue_queue" "peon_image" "peon_image_pull_policy"
+      "peon_image_pull_secrets" "peon_service_account" "peon_resources" "peon_grace_seconds" "peon_deadline_seconds"
+      "peon_env" "peon_env_from" "peon_volumes" "peon_volume_mounts" "peon_node_selector" "peon_tolerations"
+      "peon_labels" "peon_annotations")) -}}
+{{- range $key, $template := .Values.podTemplates -}}
+{{- if not (dig "template" $template $template).spec -}}
+{{- fail (printf "podTemplates.%s has no spec: a pod template looks like {metadata: {labels: ...}, spec: {containers: [{name: main, ...}]}}, or is a v1 PodTemplate." $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Settings that have a value of their own in the chart are not given twice: {part, settings, ours}. */}}
+{{- define "nemeton.checkSettings" -}}
+{{- range $name, $value := .settings -}}
+{{- if has $name $.ours -}}
+{{- fail (printf "%s.settings.%s is made by the chart from other values: see values.yaml." $.part $name) -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z][a-z0-9_]*$" $name) -}}
+{{- fail (printf "%s.settings.%s: write a setting as settings.py has it, {queue_interval_ms: 500}." $.part $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
