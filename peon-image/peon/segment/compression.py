@@ -8,11 +8,16 @@ from enum import Enum
 
 import cramjam
 import lz4.block
+import pyarrow as pa
 
 from peon.segment.errors import CorruptSegment, UnsupportedFormat
 
 MAX_BLOCK_BYTES = 65536
 """What a block may expand to. Druid: CompressedPools.BUFFER_SIZE."""
+
+# High compression at level 9 gives the very bytes of Druid; Arrow's build of it is faster than that of the lz4 package.
+# Druid: LZ4Factory.highCompressor()
+_LZ4_HIGH = pa.Codec("lz4_raw", compression_level=9)
 
 
 class Compression(Enum):
@@ -41,8 +46,7 @@ class Compression(Enum):
         """Compress one block of at most 64 KiB."""
         match self:
             case Compression.LZ4:
-                # High compression at level 9 gives the very bytes of Druid. Druid: LZ4Factory.highCompressor()
-                return lz4.block.compress(block, mode="high_compression", compression=9, store_size=False)
+                return _LZ4_HIGH.compress(block, asbytes=True)
             case Compression.ZSTD:
                 return bytes(memoryview(cramjam.zstd.compress(block, 3)))
             case Compression.UNCOMPRESSED | Compression.NONE:
