@@ -53,21 +53,20 @@ async def _progress(tx: Connection, reports: list[AttemptReport], now_ms: int) -
                 AS s (task_id, attempt, state, host, port, tls_port, k8s_pod_name, waiting_for)
         ),
         open AS (
-            SELECT task_id, attempt FROM nemeton_attempts JOIN said USING (task_id, attempt)
+            SELECT said.* FROM nemeton_attempts JOIN said USING (task_id, attempt)
             WHERE nemeton_attempts.state IN ('ASSIGNED', 'STARTING', 'RUNNING')
             ORDER BY task_id, attempt FOR UPDATE OF nemeton_attempts
         )
         UPDATE nemeton_attempts AS attempt SET
-            state = CASE WHEN attempt.state = 'RUNNING' THEN attempt.state ELSE said.state END,
-            started_ms = CASE WHEN said.state = 'RUNNING' THEN COALESCE(started_ms, $9) ELSE started_ms END,
+            state = CASE WHEN attempt.state = 'RUNNING' THEN attempt.state ELSE open.state END,
+            started_ms = CASE WHEN open.state = 'RUNNING' THEN COALESCE(started_ms, $9) ELSE started_ms END,
             reported_ms = $9,
-            waiting_for = said.waiting_for,
-            host = COALESCE(said.host, attempt.host),
-            port = CASE WHEN said.host IS NULL THEN attempt.port ELSE said.port END,
-            tls_port = CASE WHEN said.host IS NULL THEN attempt.tls_port ELSE said.tls_port END,
-            k8s_pod_name = COALESCE(said.k8s_pod_name, attempt.k8s_pod_name)
-        FROM open JOIN said USING (task_id, attempt)
-        WHERE attempt.task_id = open.task_id AND attempt.attempt = open.attempt
+            waiting_for = open.waiting_for,
+            host = COALESCE(open.host, attempt.host),
+            port = CASE WHEN open.host IS NULL THEN attempt.port ELSE open.port END,
+            tls_port = CASE WHEN open.host IS NULL THEN attempt.tls_port ELSE open.tls_port END,
+            k8s_pod_name = COALESCE(open.k8s_pod_name, attempt.k8s_pod_name)
+        FROM open WHERE attempt.task_id = open.task_id AND attempt.attempt = open.attempt
         """,
         [report.task_id for report in reports],
         [report.attempt for report in reports],
@@ -93,14 +92,13 @@ async def _end_of_finished(tx: Connection, reports: list[AttemptReport], now_ms:
             SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[]) AS s (task_id, attempt, reason, cause)
         ),
         over AS (
-            SELECT task_id, attempt FROM nemeton_attempts JOIN said USING (task_id, attempt)
+            SELECT said.* FROM nemeton_attempts JOIN said USING (task_id, attempt)
             WHERE finished AND state IN ('ASSIGNED', 'STARTING', 'RUNNING', 'LOST')
             ORDER BY task_id, attempt FOR UPDATE OF nemeton_attempts
         )
         UPDATE nemeton_attempts AS attempt SET state = 'ENDED', stop = FALSE, ended_ms = $5, told_ms = NULL,
-            reason = COALESCE(said.reason, attempt.reason), cause = COALESCE(said.cause, attempt.cause)
-        FROM over JOIN said USING (task_id, attempt)
-        WHERE attempt.task_id = over.task_id AND attempt.attempt = over.attempt
+            reason = COALESCE(over.reason, attempt.reason), cause = COALESCE(over.cause, attempt.cause)
+        FROM over WHERE attempt.task_id = over.task_id AND attempt.attempt = over.attempt
         RETURNING attempt.task_id, attempt.attempt, attempt.runner_id
         """,
         [report.task_id for report in reports],

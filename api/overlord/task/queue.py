@@ -21,7 +21,10 @@ _PASS_KEY = 0x6E656D_70617373
 """One pass at a time in all replicas."""
 
 PASS_PAUSE_SECONDS = 0.02
-"""The least time between two passes: a burst of hints is one pass, not a hundred."""
+"""
+The least time between two passes: a burst of hints is one pass, not a hundred. After a long one it is as long as the
+pass was, up to the interval: with ten thousand tasks about, looking must not be all that is done.
+"""
 
 STRAYS_EVERY_MS = 10_000
 """How often rows that others inserted are looked for: it reads all active tasks, and is rarely needed."""
@@ -103,6 +106,7 @@ class TaskQueue:
         with self._replica.hints.waiting_for(hints.QUEUE) as hinted:
             while True:
                 hinted.clear()
+                began = asyncio.get_running_loop().time()
                 try:
                     await self.advance()
                 except Unavailable as error:
@@ -110,7 +114,8 @@ class TaskQueue:
                 except Exception as error:  # noqa: BLE001
                     # the queue must outlive any one task and any one error
                     events.error("the queue pass failed, it is tried again", error)
-                await asyncio.sleep(PASS_PAUSE_SECONDS)
+                spent = asyncio.get_running_loop().time() - began
+                await asyncio.sleep(max(PASS_PAUSE_SECONDS, min(interval, spent)))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(interval):
                         await hinted.wait()

@@ -4,6 +4,7 @@ WAITING to PENDING: a task is released when all the locks that it needs are gran
 One transaction a task: all its locks or none, since a transaction that cannot have one of them is undone.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 import asyncpg
@@ -12,17 +13,25 @@ import orjson
 from druid_core.errors import NemetonError, Unavailable
 from druid_core.instant import parse_instant
 from druid_core.interval import Interval
-from druid_core.lock import LockType
+from druid_core.lock import LockType, TaskLock
 from druid_core.status import TaskStatus
 from druid_core.task import load_task
 from overlord import events
 from overlord.db import hints
 from overlord.db.pool import Connection, connection, transaction
 from overlord.lock import lockbox
+from overlord.lock import store as locks_store
+from overlord.lock.conflict import HeldLock, LockRequest, blocker
 from overlord.lock.lockbox import LockRequester
 from overlord.replica import Replica
 from overlord.task import store
 from overlord.task.need import need_of
+
+BATCH_TASKS = 500
+"""Releases a pass at most: those that are released want their slots, which come at the end of the pass."""
+
+_BREATH = 100
+"""After so many tasks that wait others get a turn: each is compared with all locks of its datasource."""
 
 
 class LocksRefused(NemetonError):
@@ -41,9 +50,21 @@ class _Waiting:
     lock_type: LockType
     intervals: list[Interval]
 
+    @property
+    def requests(self) -> list[LockRequest]:
+        """What it asks of the lockbox."""
+        return [
+            LockRequest(self.task_id, self.group_id, self.lock_type, interval, self.priority)
+            for interval in self.intervals
+        ]
+
 
 async def release_ready(replica: Replica) -> int:
-    """Release every waiting task whose locks are free, highest priority and oldest first; how many there were."""
+    """
+    Release the waiting tasks whose locks are free, highest priority and oldest first, BATCH_TASKS at most; how many.
+
+    Each release hints at the queue, so whoever is left finds the next pass close behind.
+    """
     async with connection(replica.pool) as held:
         rows = await held.fetch(
             """
@@ -51,16 +72,20 @@ async def release_ready(replica: Replica) -> int:
             WHERE state = 'WAITING' ORDER BY priority DESC, submitted_ms, task_id
             """
         )
+    waiting = [_waiting(row) for row in rows]
+    held = await _held(replica, waiting)
     released = 0
-    refused: list[_Waiting] = []
-    for row in rows:
-        waiting = _waiting(row)
-        if any(_asks_for_the_same(waiting, other) for other in refused):
+    for number, each in enumerate(waiting):
+        if number % _BREATH == _BREATH - 1:
+            await asyncio.sleep(0)
+        # what is refused for certain costs no transaction: a thousand tasks may wait for one lock
+        locks = held[each.data_source]
+        if any(blocker(request, locks) for request in each.requests) or not await _release(replica, each):
             continue
-        if await _release(replica, waiting):
-            released += 1
-        else:
-            refused.append(waiting)
+        locks += [_as_held(request, each.data_source) for request in each.requests]
+        released += 1
+        if released == BATCH_TASKS:
+            break
     return released
 
 
@@ -111,15 +136,28 @@ async def adopt_strays(replica: Replica) -> int:
     return len(rows)
 
 
-def _asks_for_the_same(waiting: _Waiting, refused: _Waiting) -> bool:
-    """Whether `waiting` would only be refused as `refused` was: a queue behind one lock asks once."""
-    return (
-        waiting.data_source == refused.data_source
-        and waiting.group_id == refused.group_id
-        and waiting.priority <= refused.priority
-        and waiting.lock_type is refused.lock_type
-        and waiting.intervals == refused.intervals
+async def _held(replica: Replica, waiting: list[_Waiting]) -> dict[str, list[HeldLock]]:
+    """The locks of the datasources that somebody waits for."""
+    data_sources = {each.data_source for each in waiting}
+    held: dict[str, list[HeldLock]] = {data_source: [] for data_source in data_sources}
+    if data_sources:
+        async with connection(replica.pool) as tx:
+            for lock in locks_store.held_locks(await locks_store.of_data_sources(tx, data_sources)):
+                held.setdefault(lock.lock.data_source, []).append(lock)
+    return held
+
+
+def _as_held(request: LockRequest, data_source: str) -> HeldLock:
+    """A lock that was just granted, near enough to see who must wait for it."""
+    lock = TaskLock(
+        type=request.type,
+        group_id=request.group_id,
+        data_source=data_source,
+        interval=request.interval,
+        version="",
+        priority=request.priority,
     )
+    return HeldLock(lock, frozenset({request.task_id}))
 
 
 def _waiting(row: asyncpg.Record) -> _Waiting:
