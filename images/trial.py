@@ -45,7 +45,8 @@ def serve_postgres(cluster: Path, password: str) -> None:
     (cluster / "postmaster.pid").unlink(missing_ok=True)  # the volume is this container's alone: a leftover is stale
     settings = {"listen_addresses": "*", "unix_socket_directories": "/tmp", "max_connections": "200"}
     options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
-    os.execv(_postgres("postgres"), ["postgres", "-D", str(cluster), *options])
+    # it finds its libraries by its own full name
+    os.execv(_postgres("postgres"), [_postgres("postgres"), "-D", str(cluster), *options])
 
 
 def _make_cluster(cluster: Path, password: str) -> None:

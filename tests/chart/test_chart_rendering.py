@@ -80,7 +80,8 @@ def test_made_up_passwords_are_the_same_wherever_they_stand_and_differ_between_r
     assert len(keys) == 3  # the release's namespace and both of the tasks
     assert keys[0] == keys[1] == keys[2]
     assert len(keys[0]["AWS_SECRET_ACCESS_KEY"]) >= 32
-    assert one(objects(values), "Secret", "-database")["stringData"]["password"] != database["password"]
+    again = objects({**values, "commonLabels": {"rendering": "another"}})
+    assert one(again, "Secret", "-database")["stringData"]["password"] != database["password"]
 
 
 def test_a_changed_secret_replaces_the_pods_that_read_it() -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,13 @@ def helm(*arguments: str, stdin: str = "") -> str:
 def template(values: Raw | Path, *arguments: str, namespace: str = NAMESPACE) -> str:
     """The chart's objects as YAML. Raises HelmRefused."""
     given = values.read_text() if isinstance(values, Path) else yaml.safe_dump(values)
+    return _rendered(given, namespace, arguments)
+
+
+@cache
+def _rendered(values: str, namespace: str, arguments: tuple[str, ...]) -> str:
     command = ["template", RELEASE, str(CHART), "--namespace", namespace, "--values", "-", *arguments]
-    return helm(*command, stdin=given)
+    return helm(*command, stdin=values)
 
 
 def objects(values: Raw | Path, *arguments: str, namespace: str = NAMESPACE) -> list[Raw]:
