@@ -47,10 +47,11 @@ druid.nemeton.dev/release: {{ include "nemeton.fullname" . }}
 {{- end -}}
 {{- end -}}
 
+{{/* With all namespaces watched the chart cannot make one in each, so that peons take what every namespace has. */}}
 {{- define "nemeton.peon.serviceAccount" -}}
 {{- if .Values.peon.serviceAccount.name -}}
 {{- .Values.peon.serviceAccount.name -}}
-{{- else if .Values.peon.serviceAccount.create -}}
+{{- else if and .Values.peon.serviceAccount.create (not .Values.operator.clusterWide) -}}
 {{- printf "%s-peon" (include "nemeton.fullname" .) -}}
 {{- else -}}
 default
