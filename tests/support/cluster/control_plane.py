@@ -21,7 +21,7 @@ from tests.support.cluster.binaries import path, require
 from tests.support.cluster.certificates import make_certificates
 from tests.support.cluster.client import Client, Raw, Refused
 from tests.support.cluster.kubectl import Kubectl, write_kubeconfig
-from tests.support.cluster.leftovers import new_folder, remove
+from tests.support.cluster.leftovers import in_memory, new_folder, remove
 from tests.support.cluster.process import Process
 
 PROGRAMS = ("etcd", "openssl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
@@ -160,9 +160,10 @@ class ControlPlane:
         pki, folder = self.certificates, self.folder
         etcd_port, peer_port = place.etcd_port or _free_port(), _free_port()
         etcd = f"http://127.0.0.1:{etcd_port}"
+        # Every write waits for etcd's disk, and all tests share one: what is kept needs to outlive kill -9, no more.
         commands: dict[str, list[str | Path]] = {
             "etcd": [
-                *(path("etcd"), "--data-dir", folder / "etcd"),
+                *(path("etcd"), "--data-dir", in_memory(folder) / "etcd", "--logger", "zap"),
                 *("--listen-client-urls", etcd, "--advertise-client-urls", etcd),
                 *("--listen-peer-urls", f"http://127.0.0.1:{peer_port}"),
             ],

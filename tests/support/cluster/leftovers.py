@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 PREFIX = "nemeton-cluster-"
+_IN_MEMORY = Path("/dev/shm")
 _OWNER = "owner.json"
 
 
@@ -26,6 +27,11 @@ def new_folder() -> Path:
     own = psutil.Process()
     (folder / _OWNER).write_text(json.dumps({"pid": own.pid, "created": own.create_time()}))
     return folder
+
+
+def in_memory(folder: Path) -> Path:
+    """A place beside `folder` that goes with it and has no disk to wait for, where this machine has such."""
+    return (_IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else folder / "memory") / folder.name
 
 
 def sweep() -> list[Path]:
@@ -47,6 +53,7 @@ def remove(folder: Path) -> None:
     for mount in _mounts(folder):
         subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False, timeout=60)
     _remove_cgroups(folder.name)
+    shutil.rmtree(in_memory(folder), ignore_errors=True)
     if os.environ.get("NEMETON_KEEP_CLUSTER") == "1":
         (folder / _OWNER).unlink(missing_ok=True)
     else:
