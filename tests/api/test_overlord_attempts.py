@@ -1,6 +1,7 @@
 """Attempts in pods: who may take a task, what becomes of it when one dies, and what its runner is told then."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from httpx import AsyncClient
@@ -16,7 +17,7 @@ from tests.support.task_specs import index_parallel, noop
 
 SUBMITTER = "X-Nemeton-Submitter"
 RUNNER = "X-Nemeton-Runner"
-LOST = {"reason": "node [n1] was lost", "cause": "NodeLost"}
+LOST: dict[str, Any] = {"reason": "node [n1] was lost", "cause": "NodeLost"}
 
 
 def operator(client: AsyncClient, capacity: int = 10) -> FakeRunner:
