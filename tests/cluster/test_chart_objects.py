@@ -50,6 +50,7 @@ def test_every_pod_is_let_into_a_restricted_namespace(kube: ControlPlane, restri
     for number, (_, pod) in enumerate(pod_specs(made)):
         spec = {**pod["spec"], "restartPolicy": "Never"}
         spec.pop("priorityClassName", None)  # a class of the cluster it is an example of
+        spec["volumes"] = [*spec["volumes"], *_claimed(spec)]
         kube.admin.create(pods, {"metadata": {"name": f"pod-{number}"}, "spec": spec}, dryRun="All")
 
 
@@ -123,6 +124,13 @@ def test_the_lease_of_another_release_is_out_of_reach(operator: Client, restrict
 def test_the_sets_of_values_are_those_that_the_golden_files_know() -> None:
     assert {path.stem for path in value_sets()} == {"trial", "aws", "namespaces", "cluster-wide", "shared-volume"}
     assert all(path.parent == VALUES for path in value_sets())
+
+
+def _claimed(spec: Raw) -> list[Raw]:
+    """In the place of the volumes that a StatefulSet adds to its pods."""
+    mounted = {mount["name"] for container in spec["containers"] for mount in container["volumeMounts"]}
+    missing = mounted - {volume["name"] for volume in spec["volumes"]}
+    return [{"name": name, "emptyDir": {}} for name in sorted(missing)]
 
 
 def _is_allowed(client: Client, path: str) -> bool:
