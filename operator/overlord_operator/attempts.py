@@ -4,7 +4,7 @@ The attempts of a task as the Overlord is to hear of them, from pods, refusals a
 What the history holds as ended stays ended that way: a pod that is removed because it did not start is not "deleted".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from overlord_operator import retry
 from overlord_operator.observed import Observed, ObservedPod, Refusal
 from overlord_operator.pod.cause import Cause, may_pass
 from overlord_operator.pod.phase import PodPhase, PodReading, overdue, overdue_words, vanished
-from overlord_operator.task_resource import RetrySpec
-from overlord_operator.task_status import AttemptRecord, DruidTaskStatus, time_text
+from overlord_operator.task_resource import DruidTask, RetrySpec
+from overlord_operator.task_status import AttemptRecord, DruidTaskStatus, time_text, with_attempt
 
 PEON_PORT = 8100
 """On which every peon in a pod serves its chat. Druid: druid.plaintextPort"""
@@ -54,7 +54,7 @@ def attempts_of(observed: Observed, task_id: str) -> list[AttemptView]:
     known = {record.attempt: record for record in status.attempts}
     views: dict[int, AttemptView] = {}
     for pod in observed.pods:
-        views[pod.attempt] = _of_pod(observed, task_id, pod, known.get(pod.attempt))
+        views[pod.attempt] = _of_pod(observed, task_id, pod, known.get(pod.attempt), views.values())
     for attempt, refusal in observed.memory.refusals.items():
         if attempt not in views and is_hopeless(observed, refusal):
             views[attempt] = _of_refusal(observed, task_id, attempt, refusal, known.get(attempt))
@@ -67,6 +67,14 @@ def attempts_of(observed: Observed, task_id: str) -> list[AttemptView]:
     return [views[attempt] for attempt in sorted(views)]
 
 
+def history_of(task: DruidTask | None, views: Iterable[AttemptView]) -> list[AttemptRecord]:
+    """All attempts that are known to have ended: those that the object tells of, and those that it will."""
+    known = list(task.status.attempts) if task is not None else []
+    for view in views:
+        known = with_attempt(known, view.record)
+    return [record for record in known if record.ended_at is not None]
+
+
 def is_hopeless(observed: Observed, refusal: Refusal) -> bool:
     """Whether there is no point in trying to make this pod again."""
     return not may_pass(refusal.cause) or observed.now_ms >= refusal.first_ms + launch_timeout_ms(observed)
@@ -77,7 +85,9 @@ def launch_timeout_ms(observed: Observed) -> int:
     return 1000 * (observed.settings.launch_timeout_seconds if wanted is None else wanted)
 
 
-def _of_pod(observed: Observed, task_id: str, pod: ObservedPod, record: AttemptRecord | None) -> AttemptView:
+def _of_pod(
+    observed: Observed, task_id: str, pod: ObservedPod, record: AttemptRecord | None, earlier: Iterable[AttemptView]
+) -> AttemptView:
     reading = pod.reading
     cause, message, given_up = reading.cause, reading.message, False
     match reading.phase:
@@ -99,7 +109,7 @@ def _of_pod(observed: Observed, task_id: str, pod: ObservedPod, record: AttemptR
         state, given_up = AttemptState.ENDED, reading.phase is not PodPhase.ENDED
         cause = _cause(record.cause) or cause
         message = record.message or message
-    return _view(observed, task_id, pod.attempt, state, cause, message, reading, pod, record, given_up)
+    return _view(observed, task_id, pod.attempt, state, cause, message, reading, pod, record, given_up, earlier)
 
 
 def _of_refusal(
@@ -130,6 +140,7 @@ def _view(
     pod: ObservedPod | None,
     record: AttemptRecord | None,
     given_up: bool = False,
+    earlier: Iterable[AttemptView] = (),
 ) -> AttemptView:
     is_over = state is AttemptState.ENDED
     started_ms = reading.started_ms if reading is not None else None
@@ -145,7 +156,7 @@ def _view(
         ended_at=(known.ended_at or time_text(ended_ms)) if is_over else None,
         exit_code=(reading.exit_code if reading is not None else None) if is_over else None,
     )
-    report = _report(observed, task_id, attempt, state, cause, message, reading, pod)
+    report = _report(observed, task_id, attempt, state, cause, message, reading, pod, earlier)
     return AttemptView(attempt, task_id, state, cause, message, reading, pod, report, after, given_up)
 
 
@@ -158,6 +169,7 @@ def _report(
     message: str,
     reading: PodReading | None,
     pod: ObservedPod | None,
+    earlier: Iterable[AttemptView],
 ) -> AttemptReport:
     base: dict[str, Any] = {
         "runner_id": observed.settings.release,
@@ -174,7 +186,7 @@ def _report(
         return AttemptReport(**base, location=location)
     status = _own_word(task_id, reading.last_words if reading is not None else None)
     spec = observed.task.spec.retry if observed.task is not None else RetrySpec()
-    history = observed.task.status.attempts if observed.task is not None else []
+    history = history_of(observed.task, earlier)
     is_wanted = observed.task is not None and observed.task.deleted_ms is None
     retry_after_ms = None
     if status is None and cause is not None and is_wanted and attempt not in observed.memory.stops:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from druid_core.runner import AttemptState
 from druid_core.status import TaskStatus
 from overlord_operator import names, retry
-from overlord_operator.attempts import AttemptView, attempts_of, is_hopeless, launch_timeout_ms
+from overlord_operator.attempts import AttemptView, attempts_of, history_of, is_hopeless, launch_timeout_ms
 from overlord_operator.observed import Observed, ObservedPod
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.phase import launch_deadline_ms
@@ -42,6 +42,10 @@ EVENTS_AGAIN_MS = 10_000
 
 FIRST_STATUS_MS = 500
 """How long the first status of a task may wait for more to say: most tasks have their pod by then."""
+
+
+SETTLE_MS = 3_000
+"""How long the end of a pod may wait to be shown together with what the Overlord makes of it: mostly an instant."""
 
 
 def decide(observed: Observed) -> list[Step]:
@@ -113,7 +117,7 @@ def _begin(observed: Observed, task: DruidTask, views: Sequence[AttemptView], fi
     refusal = memory.refusals.get(assignment.attempt)
     if refusal is not None and (is_hopeless(observed, refusal) or refusal.again_ms > observed.now_ms):
         return []
-    return [StartPeon(assignment, retry.oom_kills(task.status.attempts, assignment.attempt))]
+    return [StartPeon(assignment, retry.oom_kills(history_of(task, views), assignment.attempt))]
 
 
 def _attend(observed: Observed, views: Sequence[AttemptView], status: DruidTaskStatus | None) -> list[Step]:
@@ -193,10 +197,22 @@ def _show(observed: Observed, task: DruidTask, views: Sequence[AttemptView], fin
     if not status_patch(task.status, after):
         return _next_try(observed)
     memory = observed.memory
+    settled_ms = _settled_by_ms(observed, views, final)
+    if observed.now_ms < settled_ms:
+        return [LookAgain(settled_ms)]
     is_first = task.status.state in (None, State.NOT_TAKEN_UP) and after.reason in UNTOLD
     if is_first and memory.explanation is None and observed.now_ms < memory.first_seen_ms + FIRST_STATUS_MS:
         return [LookAgain(memory.first_seen_ms + FIRST_STATUS_MS)]
     return [WriteStatus(after, _is_urgent(task.status, after)), *_next_try(observed)]
+
+
+def _settled_by_ms(observed: Observed, views: Sequence[AttemptView], final: TaskStatus | None) -> int:
+    """Until when the end of an attempt waits for the Overlord's word on it: one status then tells both."""
+    latest = views[-1] if views else None
+    if final is not None or latest is None or not latest.is_over or _is_settled(observed, latest.attempt):
+        return 0
+    seen_ms = observed.memory.seen_ended_ms.get(latest.attempt)
+    return 0 if seen_ms is None or latest.is_given_up else seen_ms + SETTLE_MS
 
 
 def _next_try(observed: Observed) -> list[Step]:

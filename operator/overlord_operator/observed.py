@@ -86,6 +86,8 @@ class Memory:
         default_factory=dict[str, tuple[int, list[dict[str, Any]]]]
     )
     """Kubernetes' Events of a pod that does not start, by its uid, and when they were read."""
+    seen_ended_ms: dict[int, int] = field(default_factory=dict[int, int])
+    """When this process first saw the pod of an attempt ended."""
     shut_down: bool = False
     """Whether the Overlord has heard the shutdown."""
     shut_down_again_ms: int = 0

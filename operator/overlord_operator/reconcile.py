@@ -18,7 +18,7 @@ from overlord_operator.decide import decide, waits_for_overlord
 from overlord_operator.mirror import Mirror, PodEntry, Ref, TaskEntry
 from overlord_operator.observed import Memory, Observed, ObservedPod
 from overlord_operator.pod.events import with_events
-from overlord_operator.pod.phase import read_pod
+from overlord_operator.pod.phase import PodPhase, read_pod
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.steps import LookAgain, Report, SaveLog
 from overlord_operator.task_resource import DruidTask
@@ -87,6 +87,9 @@ class Reconciler:
         memory, now_ms = self.memory(ref), self._clock_ms()
         entry = self._mirror.task(ref)
         pods = tuple(_observe_pod(pod, memory, now_ms) for pod in self._mirror.pods(ref))
+        for pod in pods:
+            if pod.reading.phase is PodPhase.ENDED:
+                memory.seen_ended_ms.setdefault(pod.attempt, now_ms)
         assignment = memory.assignment
         if assignment is not None and any(pod.attempt >= assignment.attempt for pod in pods):
             memory.assignment = None

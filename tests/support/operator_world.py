@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
+import orjson
+
 from druid_core.errors import InvalidTask, NemetonError, Unavailable
 from druid_core.runner import (
     Assignment,
@@ -335,7 +337,12 @@ class World:
     """One operator at a time between the two; `restart` is a new one."""
 
     def __init__(self, **settings: Any) -> None:
-        given: dict[str, Any] = {"overlord": "http://overlord:8090", "namespace": "tasks", "task_logs": "file:///logs", **settings}
+        given: dict[str, Any] = {
+            "overlord": "http://overlord:8090",
+            "namespace": "tasks",
+            "task_logs": "file:///logs",
+            **settings,
+        }
         self.settings = OperatorSettings(**given)
         self.cluster = FakeCluster()
         self.overlord = FakeOverlord()
@@ -473,13 +480,21 @@ class World:
         status: Raw = {"phase": "Running", "podIP": "10.0.0.7", "containerStatuses": [{"name": "main", "state": state}]}
         self.play(self.pod(attempt), status)
 
-    def end_pod(self, attempt: int = 1, exit_code: int = 0, why: str = "Completed", **status: Any) -> None:
+    def end_pod(
+        self,
+        attempt: int = 1,
+        exit_code: int = 0,
+        why: str = "Completed",
+        last_words: Raw | None = None,
+        **status: Any,
+    ) -> None:
         state = {
             "terminated": {
                 "exitCode": exit_code,
                 "reason": why,
                 "startedAt": time_text(self.now_ms - 5000),
                 "finishedAt": time_text(self.now_ms),
+                **({"message": orjson.dumps(last_words).decode()} if last_words is not None else {}),
             }
         }
         phase = "Succeeded" if exit_code == 0 else "Failed"

@@ -32,10 +32,9 @@ async def test_a_task_by_rest_costs_six_writes_from_order_to_end():
     await world.settle()
     world.run_pod()
     await world.settle()
-    world.overlord.finish("noop_1", TaskStatus.success("noop_1", 5000))
-    world.end_pod()
-    await world.turn()
-    while world.status()["state"] != "SUCCESS":
+    words = {"taskId": "noop_1", "attempt": 1, "exitCode": 0, "status": "SUCCESS", "errorMsg": None}
+    world.end_pod(last_words=words)
+    for _ in range(4):
         await world.turn()
     writes = [write for write in world.cluster.writes if write[0] != "delete" and "finalizer" not in write]
     assert [verb for verb, _, _ in writes[:6]] == ["create", "create", "create", *["patch status"] * 3]
