@@ -143,6 +143,9 @@ def test_task_is_kept_word_for_word(kube: ControlPlane, path: str) -> None:
     }
     kube.admin.create(path, task({"task": own}))
     assert kube.admin.get(f"{path}/mine")["spec"]["task"] == own
+    empty = {"type": "kill", "id": None, "interval": None, "runTime": None, "spec": None, "context": None}
+    kube.admin.create(path, task({"task": empty}, "empty"))
+    assert kube.admin.get(f"{path}/empty")["spec"]["task"] == empty
 
 
 @pytest.mark.parametrize(
@@ -154,6 +157,7 @@ def test_task_is_kept_word_for_word(kube: ControlPlane, path: str) -> None:
         NOOP | {"type": "kill", "context": {"priority": 5}},  # one that it knows, changed
         NOOP | {"context": {"priority": 5}, "more": 1},  # one more
         {"type": "noop", "context": {"priority": 5}},  # one less
+        {"type": "noop", "context": {"priority": 5}, "x": 1},  # one for another
     ],
 )
 def test_task_that_was_submitted_never_changes(kube: ControlPlane, submitted: str, changed: JsonObject) -> None:
