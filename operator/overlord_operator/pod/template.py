@@ -244,7 +244,7 @@ def _peon_env(request: PodRequest, has_payload: bool) -> list[JsonObject]:
 
 
 def _from_field(name: str, path: str) -> JsonObject:
-    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
 def _selected_labels(request: PodRequest) -> dict[str, str]:

@@ -117,7 +117,7 @@ def test_peon_is_told_its_task_and_nothing_else() -> None:
         "NEMETON_PORT": "8100",
         "NEMETON_WORK_DIR": "/work",
         "NEMETON_TASK_TOKEN": {"secretKeyRef": {"name": POD, "key": "token"}},
-        "NEMETON_HOST": {"fieldRef": {"fieldPath": "status.podIP"}},
+        "NEMETON_HOST": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}},
     }
 
 
@@ -306,7 +306,7 @@ def test_druids_own_peon_gets_its_payload_as_druid_gives_it() -> None:
     annotation = pod["metadata"]["annotations"]["task"]
     assert gzip.decompress(base64.b64decode(annotation)) == b'{"type":"noop"}'
     env = env_of(pod)
-    assert env["TASK_JSON"] == {"fieldRef": {"fieldPath": "metadata.annotations['task']"}}
+    assert env["TASK_JSON"] == {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.annotations['task']"}}
     assert (env["TASK_ID"], env["TASK_DIR"]) == (TASK_ID, "/work")
     assert not [name for name in env if name.startswith("NEMETON_")]
 
