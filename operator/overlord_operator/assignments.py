@@ -30,6 +30,8 @@ _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 5.0
 _PAUSE_SECONDS = 0.5
 """After orders that asked for nothing new, so that an Overlord that repeats itself is not asked without pause."""
+_GATHER_SECONDS = 0.25
+"""For more new pods, before the Overlord is told of the first."""
 _REPORTS_AT_ONCE = 500
 _EXPLAINED_AT_ONCE = 2000
 """Ids a question: the Overlord answers them in one statement."""
@@ -78,7 +80,7 @@ class Runner:
         while True:
             asked = time.monotonic()
             try:
-                orders = await self._overlord.next_orders(self._announcement(), self._attempts(), _POLL_SECONDS)
+                orders = await self._next_orders()
             except Unavailable as error:
                 self._note_absence(error)
                 await asyncio.sleep(wait_seconds)
@@ -88,6 +90,26 @@ class Runner:
                 wait_seconds = _FIRST_WAIT_SECONDS
                 if not self.obey(orders) and time.monotonic() - asked < _PAUSE_SECONDS:
                     await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _next_orders(self) -> RunnerOrders:
+        """
+        By long poll, until there is a pod of which this poll does not tell: the Overlord has orders and outcomes only
+        for what it is told of. Then what the poll was about to answer is asked for again.
+        """
+        self._mirror.held_more.clear()
+        poll = asyncio.create_task(self._overlord.next_orders(self._announcement(), self._attempts(), _POLL_SECONDS))
+        more = asyncio.create_task(self._mirror.held_more.wait())
+        try:
+            await asyncio.wait([poll, more], return_when=asyncio.FIRST_COMPLETED)
+            if not poll.done():
+                await asyncio.wait([poll], timeout=_GATHER_SECONDS)
+            if poll.done():
+                return poll.result()
+        finally:
+            more.cancel()
+            poll.cancel()
+            await asyncio.gather(more, poll, return_exceptions=True)
+        return await self._overlord.announce(self._announcement(), self._attempts())
 
     async def _announce(self) -> None:
         while True:

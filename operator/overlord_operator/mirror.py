@@ -5,6 +5,7 @@ Fed by watches and by lists, in any order; of two states of one object the newer
 thousand objects as Python objects would be ten times as large. Nothing here is remembered over a restart.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -80,6 +81,9 @@ class Mirror:
         self._pods_of: dict[Ref, set[tuple[str, str]]] = {}
         self._refs_of_id: dict[str, set[Ref]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
+        self._held: dict[tuple[str, str], PodEntry] = {}
+        self.held_more = asyncio.Event()
+        """Set when there is a pod with our finalizer that was not there before."""
         self.is_complete = False
         """Whether all there is has been listed once: before, absence means nothing."""
 
@@ -99,7 +103,7 @@ class Mirror:
         return sorted(found, key=lambda pod: (pod.attempt, pod.name))
 
     def held_pods(self) -> Iterator[PodEntry]:
-        return (pod for pod in self._pods.values() if pod.is_held)
+        return iter(self._held.values())
 
     def refs(self) -> set[Ref]:
         """Every DruidTask that there is, or of which there are pods."""
@@ -152,9 +156,14 @@ class Mirror:
         entry = _pod_entry(raw, uid, version)
         if entry is None:
             return None
+        was_held = key in self._held
         if known is not None:
             self._drop_pod(key, known)
         self._pods[key] = entry
+        if entry.is_held:
+            self._held[key] = entry
+            if not was_held:
+                self.held_more.set()
         self._pods_of.setdefault(entry.owner, set()).add(key)
         return entry.owner
 
@@ -196,6 +205,7 @@ class Mirror:
 
     def _drop_pod(self, key: tuple[str, str], entry: PodEntry) -> None:
         del self._pods[key]
+        self._held.pop(key, None)
         keys = self._pods_of.get(entry.owner)
         if keys is not None:
             keys.discard(key)

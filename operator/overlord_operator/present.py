@@ -247,7 +247,9 @@ def _conditions(
     elif latest is not None or standing.state is State.PENDING:
         say(names.CONDITION_LOCKS_ACQUIRED, True, "Granted")
     if latest is not None and latest.reading is not None:
-        if latest.reading.scheduled:
+        if latest.is_over and not latest.reading.scheduled:
+            pass  # what it waited for stands there already
+        elif latest.reading.scheduled:
             say(names.CONDITION_POD_SCHEDULED, True, "Scheduled", f"Node {latest.record.node}")
         else:
             reason = latest.cause.value if latest.cause is not None else "Scheduling"

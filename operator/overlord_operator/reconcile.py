@@ -20,7 +20,7 @@ from overlord_operator.observed import Memory, Observed, ObservedPod
 from overlord_operator.pod.events import with_events
 from overlord_operator.pod.phase import PodPhase, read_pod
 from overlord_operator.settings import OperatorSettings
-from overlord_operator.steps import LookAgain, Report, SaveLog
+from overlord_operator.steps import LookAgain, ReadReport, Report, SaveLog
 from overlord_operator.task_resource import DruidTask
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 _ROUNDS = 8
 """Of one pass: a REST task needs four (object, pod, status, nothing left). More means that it runs in a circle."""
 
-_BACKGROUND = (Report, SaveLog, LookAgain)
+_BACKGROUND = (Report, SaveLog, ReadReport, LookAgain)
 """Steps that are only begun here: after them alone there is nothing new to see."""
 
 

@@ -176,19 +176,19 @@ class Service:
     async def _lead(self) -> None:
         while True:
             await self._leadership.wait()
-            leading = asyncio.create_task(self._act())
-            while self._leadership.is_set() and not leading.done():
+            leading = asyncio.create_task(self._act(), name="acting")
+            try:
                 # the clock may end a term as well as a call: look often
-                await asyncio.wait([leading], timeout=0.5)
-                if not self.election.is_leader:
-                    break
-            leading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await leading
-            await self.storage.stop()
-            self.runner.clear()
-            self.queue.clear()
-            self.reconciler.forget_all()
+                while self.election.is_leader and not leading.done():
+                    await asyncio.wait([leading], timeout=0.5)
+            finally:
+                leading.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await leading
+                await self.storage.stop()
+                self.runner.clear()
+                self.queue.clear()
+                self.reconciler.forget_all()
 
     async def _act(self) -> None:
         """The leader's work. Lists everything first: what the last leader did may not have been seen yet."""
