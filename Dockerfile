@@ -18,7 +18,7 @@ ARG PIP_FIND_LINKS
 ARG PIP_CERT
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-COPY images images
+COPY images/tools.txt images/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv tools \
  && tools/bin/pip install --quiet --require-hashes --only-binary :all: -r images/tools.txt
@@ -43,6 +43,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
  && python3 -m venv --without-pip /opt/nemeton \
  && tools/bin/pip --python /opt/nemeton/bin/python install --quiet --no-deps --no-compile \
     --require-hashes --only-binary :all: -r requirements.txt
+COPY images/keep_rooms.py images/
 COPY --from=wheel /build/dist dist
 RUN tools/bin/pip --python /opt/nemeton/bin/python install --quiet --no-deps --no-compile --no-index dist/*.whl \
  && /opt/nemeton/bin/python images/keep_rooms.py druid_core overlord nemeton \
@@ -57,6 +58,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
  && python3 -m venv --without-pip /opt/nemeton \
  && tools/bin/pip --python /opt/nemeton/bin/python install --quiet --no-deps --no-compile \
     --require-hashes --only-binary :all: -r requirements.txt
+COPY images/keep_rooms.py images/
 COPY --from=wheel /build/dist dist
 RUN tools/bin/pip --python /opt/nemeton/bin/python install --quiet --no-deps --no-compile --no-index dist/*.whl \
  && /opt/nemeton/bin/python images/keep_rooms.py druid_core overlord_operator nemeton \
@@ -65,6 +67,7 @@ RUN tools/bin/pip --python /opt/nemeton/bin/python install --quiet --no-deps --n
  && /opt/nemeton/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/nemeton/lib
 
 FROM tools AS trial-environment
+COPY images/trial.txt images/trial.py images/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv --without-pip /opt/nemeton \
  && tools/bin/pip --python /opt/nemeton/bin/python install --quiet --no-deps --no-compile \

@@ -119,20 +119,22 @@ def test_every_object_of_the_schema_refuses_names_that_it_does_not_know() -> Non
     schema = json.loads((CHART / "values.schema.json").read_text())
 
     def closed(part: Raw, where: str) -> None:
-        if "properties" in part and where != "$defs.named" and where != "$defs.mounts":
-            assert part.get("additionalProperties") is False or "required" in part, where
+        assert "properties" not in part or part.get("additionalProperties") is False, where
         for name, below in part.get("properties", {}).items():
             closed(below, f"{where}.{name}")
+        if isinstance(part.get("items"), dict):
+            closed(part["items"], f"{where}[]")
 
     closed(schema, "values")
-    for name in ("image", "persistence", "budget", "serviceAccount", "rule", "resources"):
+    for name in schema["$defs"].keys() - {"named", "mounts"}:  # these two are Kubernetes' own, checked by it
         closed(schema["$defs"][name], f"$defs.{name}")
 
 
-def test_every_value_says_what_it_is_for_or_stands_in_a_group_that_does() -> None:
-    """A value's comment stands above it; a self-evident one (`enabled`, `size`) lives under a group's."""
+def test_every_group_of_values_is_introduced_by_a_comment() -> None:
+    """A value's comment stands above it, or it belongs to a group that has one."""
     lines = (CHART / "values.yaml").read_text().splitlines()
-    top = [number for number, line in enumerate(lines) if re.match(r"[a-z]\w*:", line)]
-    for number in top:
-        block = lines[max(0, number - 3) : number + 14]
-        assert any(line.strip().startswith("#") for line in block), lines[number]
+    for number, line in enumerate(lines):
+        if re.match(r"[a-z]\w*:", line):
+            inside = next((end for end in range(number + 1, len(lines)) if re.match(r"[a-z#]", lines[end])), len(lines))
+            near = [lines[number - 1], *lines[number + 1 : inside]]
+            assert any(each.strip().startswith("#") for each in near), line
