@@ -6,6 +6,7 @@ prove it (spaces between tokens, keys never seen before) are searched. What is f
 where a line is mended or turns out unreadable; in the end all good lines are parsed together.
 """
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -39,17 +40,13 @@ _MAX_KEYS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class ParsedChunk:
+class Found:
     """
-    A chunk and what the fast parser found: the `lines` that are `kept`, the `mended` ones (None: unreadable).
+    What the fast parser found in some lines: `members` by their keys, and flattened fields `by_path`.
 
-    `texts` are the members that hold nothing but strings and come as such; all others, and `by_path`, are JSON texts.
+    `texts` are the members that hold nothing but strings and come as such; all else is JSON text.
     """
 
-    chunk: LineChunk
-    lines: pa.StringArray
-    kept: Rows
-    mended: dict[int, str | None]
     members: Members
     texts: frozenset[str]
     by_path: Members
@@ -58,6 +55,17 @@ class ParsedChunk:
         """The values of a field."""
         is_text = name in self.texts and name not in self.by_path and tokens.null_count < len(tokens)
         return RawColumn(tokens, Encoding.TEXT) if is_text else token_column(tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedChunk:
+    """A chunk, the `lines` of it that are `kept`, the `mended` ones (None: unreadable), and what was found in them."""
+
+    chunk: LineChunk
+    lines: pa.StringArray
+    kept: Rows
+    mended: dict[int, str | None]
+    found: Found
 
 
 class JsonLines:
@@ -75,34 +83,35 @@ class JsonLines:
         self._texts: frozenset[str] = frozenset()
         self._discovered: dict[str, None] = {}
         self._tokens = JsonTokens()
-        self._examiner = JsonTokens() if self._keeps_nulls else self._tokens
         self._has_learnt = False
+        self._learning = threading.Lock()
 
     def parse(self, chunk: LineChunk) -> "ParsedChunk":
-        """The tokens of a chunk; chunks must come in their order."""
+        """The tokens of a chunk. Several threads may parse at once."""
         mended: dict[int, str | None] = {}
         lines = chunk.array()
-        if not self._has_learnt:
-            self._learn(lines.slice(0, _SAMPLE_LINES))
+        with self._learning:
+            if not self._has_learnt:
+                self._learn(lines.slice(0, _SAMPLE_LINES))
         try:
-            members, by_path = self._members(lines)
+            found = self._find(lines)
         except MalformedLines:
             self._mend(chunk, self._tokens.malformed(lines), mended)
             lines, _ = _applied(chunk, mended)
-            members, by_path = self._members(lines)
+            found = self._find(lines)
         _, kept = _applied(chunk, mended)
-        unproven = unproven_rows(lines, (chunk.ends - chunk.starts)[kept], members, self._texts)
+        unproven = unproven_rows(lines, (chunk.ends - chunk.starts)[kept], found.members, found.texts)
         if len(unproven):
             findings = self._tokens.examine(lines.take(pa.array(unproven)))
-            learnt = self._add_keys(findings.keys)
-            odd = np.union1d(unproven[findings.suspects], overlong_rows(members, self._texts))
+            self._add_keys(findings.keys)
+            odd = np.union1d(unproven[findings.suspects], overlong_rows(found.members, found.texts))
             suspects = [row for row in kept[odd].tolist() if row not in mended]
             if suspects:
                 self._mend(chunk, suspects, mended)
                 lines, kept = _applied(chunk, mended)
-            if learnt or suspects:
-                members, by_path = self._members(lines)
-        return ParsedChunk(chunk, lines, kept, mended, members, self._texts, by_path)
+            if suspects or any(key in self._keys and key not in found.members for key in findings.keys):
+                found = self._find(lines)
+        return ParsedChunk(chunk, lines, kept, mended, found)
 
     def _learn(self, lines: pa.StringArray) -> None:
         valid = np.ones(len(lines), np.bool_)
@@ -113,23 +122,23 @@ class JsonLines:
         self._texts = frozenset(key for key in self._keys if key and _is_plain_text(tokens[key]))
         self._has_learnt = True
 
-    def _add_keys(self, keys: list[str]) -> bool:
-        """Take new keys in; whether there were any."""
-        before = len(self._keys)
+    def _add_keys(self, keys: list[str]) -> None:
+        """Take new keys in. They only ever grow, so it does not matter which thread comes first."""
         for key in keys:
             if len(self._keys) < _MAX_KEYS or (self._discovers_roots and self._fields.wants(key)):
                 self._keys.setdefault(key)
-        return len(self._keys) > before
 
-    def _members(self, lines: pa.StringArray) -> tuple[Members, Members]:
+    def _find(self, lines: pa.StringArray) -> Found:
         """The tokens (or texts) of all known keys, and of the flattened fields that the fast parser can find."""
+        texts = self._texts
         paths = {field.name: field.sql_path for field in self._flattened.values() if field.sql_path}
-        members, found = self._tokens.members(lines, self._keys, list(paths.values()), self._texts)
-        if doubtful := [key for key in self._texts if not all_strings(members[key])]:
+        members, by_path = self._tokens.members(lines, list(self._keys), list(paths.values()), texts)
+        if doubtful := [key for key in texts if not all_strings(members[key])]:
             # From here on as tokens, which tell strings from what looks like them.
-            self._texts -= frozenset(doubtful)
-            return self._members(lines)
-        return members, dict(zip(paths, found, strict=True))
+            with self._learning:
+                self._texts -= frozenset(doubtful)
+            return self._find(lines)
+        return Found(members, texts, dict(zip(paths, by_path, strict=True)))
 
     def _mend(self, chunk: LineChunk, rows: Rows | list[int], mended: dict[int, str | None]) -> None:
         for row in map(int, rows):
@@ -146,22 +155,22 @@ class JsonLines:
 
         Another thread may `parse` the next chunk meanwhile.
         """
-        chunk, lines, kept, by_path = parsed.chunk, parsed.lines, parsed.kept, parsed.by_path
+        chunk, lines, kept, by_path = parsed.chunk, parsed.lines, parsed.kept, parsed.found.by_path
         for field in self._flattened.values():
             if field.name not in by_path:
                 found = [field.find(orjson.loads(line)) for line in lines.to_pylist()]
                 by_path[field.name] = pa.array(
                     [None if value is None else orjson.dumps(value).decode() for value in found], pa.string()
                 )
-        time = by_path.get(self._time_column, parsed.members.get(self._time_column))
+        time = by_path.get(self._time_column, parsed.found.members.get(self._time_column))
         columns: dict[str, RawColumn] = {}
         for name, tokens in self._selected(parsed).items():
             if tokens.null_count < len(tokens) or self._keeps_nulls:
-                columns[name] = parsed.column(name, tokens)
+                columns[name] = parsed.found.column(name, tokens)
         return RecordBatch(
             rows=len(kept),
             columns=columns,
-            time=None if time is None or time.null_count == len(time) else parsed.column(self._time_column, time),
+            time=None if time is None or time.null_count == len(time) else parsed.found.column(self._time_column, time),
             event_text=lambda row: self._event(chunk.line(int(kept[row]))),
             lines=kept + chunk.first_line,
             unreadable=[
@@ -174,7 +183,7 @@ class JsonLines:
 
     def _selected(self, parsed: "ParsedChunk") -> Members:
         """The tokens of the wanted fields: those that were named, then those found, in order of first appearance."""
-        members, by_path = parsed.members, parsed.by_path
+        members, by_path = parsed.found.members, parsed.found.by_path
         selected = {name: by_path[name] if name in by_path else members[name] for name in self._fields.names}
         if not self._fields.discover:
             return selected
@@ -183,11 +192,11 @@ class JsonLines:
         if self._discovers_roots:
             roots = {key: tokens for key, tokens in members.items() if key not in by_path and self._fields.wants(key)}
             if not self._fields.nested:
-                roots = {key: v if key in parsed.texts else flat_only(v) for key, v in roots.items()}
+                roots = {key: v if key in parsed.found.texts else flat_only(v) for key, v in roots.items()}
             new = {key: roots[key] for key in roots if key not in self._discovered}
             if new and self._keeps_nulls:
                 # A field may appear without a value, so only the keys tell.
-                keys = self._examiner.examine(parsed.lines).keys
+                keys = self._tokens.examine(parsed.lines).keys
                 self._discovered.update(dict.fromkeys(key for key in keys if key in new))
             else:
                 self._discover(parsed.chunk, parsed.kept, new)

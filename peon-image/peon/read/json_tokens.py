@@ -53,7 +53,7 @@ class Findings:
 
 
 class JsonTokens:
-    """A JSON parser for arrays of lines; it may run on every core."""
+    """A JSON parser for arrays of lines; it may run on every core, and several threads may ask it at once."""
 
     def __init__(self) -> None:
         self._connection = duckdb.connect(":memory:", config=_JUST_MEMORY | _bounds())
@@ -108,14 +108,13 @@ class JsonTokens:
         )
 
     def _query(self, sql: str, lines: pa.StringArray) -> pa.Table:
-        self._connection.register("lines", _in_parts(lines))
-        try:
-            return self._connection.sql(sql).to_arrow_table()
-        except (duckdb.InvalidInputException, UnicodeDecodeError) as error:
-            # UnicodeDecodeError: DuckDB's message quotes a line that is not UTF-8.
-            raise MalformedLines from error
-        finally:
-            self._connection.unregister("lines")
+        with self._connection.cursor() as session:
+            session.register("lines", _in_parts(lines))
+            try:
+                return session.sql(sql).to_arrow_table()
+            except (duckdb.InvalidInputException, UnicodeDecodeError) as error:
+                # UnicodeDecodeError: DuckDB's message quotes a line that is not UTF-8.
+                raise MalformedLines from error
 
 
 def _bounds() -> dict[str, str | int]:

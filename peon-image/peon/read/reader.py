@@ -19,9 +19,10 @@ from druid_core.spec.input import (
     TsvFormat,
 )
 from druid_core.spec.schema import TimestampSpec
+from peon import allowance
 from peon.batch import Encoding, InputBatch, RawColumn
 from peon.java_text import java_text
-from peon.read.ahead import read_ahead
+from peon.read.ahead import map_in_turn, read_ahead
 from peon.read.entity import InputEntity
 from peon.read.fields import FieldSelection
 from peon.read.lines import CHUNK_BYTES, line_chunks
@@ -34,6 +35,9 @@ from peon.report.parse_exceptions import ParseExceptionHandler
 
 TIME_FIELD = "__time"
 """Never found by discovery: the segment's own time column."""
+
+_PARSING_HANDS = 2
+"""Chunks that are parsed at a time, given the cores; each takes up to six times its size, and all cores as it can."""
 
 RecordReader = Callable[[InputEntity], Iterator[RecordBatch]]
 
@@ -93,10 +97,11 @@ def _record_reader(
             parser = JsonLines(format, fields, time_column)
 
             def read_json(entity: InputEntity) -> Iterator[RecordBatch]:
-                # Three steps that take about the same time, each a chunk ahead of the next.
+                # Parsing takes longer than all else. Alone, it would leave cores idle between the queries of a chunk.
                 with entity.open() as stream:
                     chunks = read_ahead(line_chunks(stream, meters, chunk_bytes))
-                    yield from map(parser.records, read_ahead(map(parser.parse, chunks)))
+                    hands = min(_PARSING_HANDS, allowance.cores())
+                    yield from map(parser.records, map_in_turn(parser.parse, chunks, hands))
 
             return read_json
         case CsvFormat() | TsvFormat():
