@@ -16,12 +16,9 @@ from tests.support.house import until
 from tests.support.operator_process import PlayedCluster
 from tests.support.served_overlord import serving_overlord
 
+KEPT = ["get", "list", "watch", "create", "patch", "delete"]
 RULES: list[dict[str, Any]] = [
-    {
-        "apiGroups": [names.GROUP],
-        "resources": [names.PLURAL],
-        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
-    },
+    {"apiGroups": [names.GROUP], "resources": [names.PLURAL], "verbs": KEPT},
     {"apiGroups": [names.GROUP], "resources": [f"{names.PLURAL}/status"], "verbs": ["patch"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": KEPT},
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},

@@ -295,6 +295,8 @@ class FakeOverlord:
         for key in listed:
             if self.attempts.get(key) == "ASSIGNED":
                 self.attempts[key] = "STARTING"
+        strangers = {key for key in listed if key not in self.attempts}
+        listed = listed - strangers
         outcomes = [
             TaskOutcome(
                 task_id=task_id,
@@ -319,7 +321,7 @@ class FakeOverlord:
                 for (task_id, attempt), state in sorted(self.attempts.items())
                 if state == "ASSIGNED" and (task_id, attempt) not in listed and not self.statuses[task_id].is_complete
             ],
-            stop=[_ref(key) for key in sorted(self.stops & listed) if self.attempts[key] != "ENDED"],
+            stop=[_ref(key) for key in sorted(self.stops & listed | strangers) if self.attempts.get(key) != "ENDED"],
             forget=[_ref(key) for key in sorted(listed) if self.attempts.get(key) == "ENDED"],
             outcomes=outcomes,
         )
