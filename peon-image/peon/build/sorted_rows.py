@@ -1,6 +1,7 @@
 """Rows in a segment's order, and rolled up where the plan says so."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from peon import allowance
 from peon.build.aggregator import Input, State
-from peon.build.chunk import Chunk
+from peon.build.chunk import Chunk, Values
 from peon.build.entries import Codes, Entries, unite
 from peon.build.plan import BuildPlan, NumericDimension, StringDimension
+from peon.build.plan import Dimension as PlannedDimension
 from peon.build.row_order import SortKey, Words, double_keys, long_keys, pack, rank_key, runs, sort
 from peon.build.values import Numbers, StringValues
 from peon.segment.numeric import NumericKind
@@ -104,18 +107,16 @@ def _arrived(
     """The rows of all chunks as they came, their dimensions referring to the same entries; without states."""
     arrived_ms = np.concatenate([chunk.time_ms for chunk in chunks])
     time_ms = np.maximum(plan.query_granularity.bucket_starts(arrived_ms), bucket_start_ms)
-    dimensions: list[Dimension] = []
-    entries: list[Entries | None] = []
-    for index, dimension in enumerate(plan.dimensions):
-        parts = [chunk.dimensions[index] for chunk in chunks]
-        if isinstance(dimension, StringDimension):
-            codes, united = unite(cast("list[StringValues]", parts))
-            dimensions.append(codes)
-            entries.append(united)
-        else:
-            dimensions.append(_concatenated(cast("list[Numbers]", parts)))
-            entries.append(None)
-    return RowSlice(time_ms, tuple(dimensions), ()), tuple(entries)
+    with ThreadPoolExecutor(allowance.cores(), thread_name_prefix="dimension") as hands:
+        columns = zip(*(chunk.dimensions for chunk in chunks), strict=True)
+        known = list(hands.map(_arrived_dimension, plan.dimensions, columns))
+    return RowSlice(time_ms, tuple(values for values, _ in known), ()), tuple(entries for _, entries in known)
+
+
+def _arrived_dimension(dimension: PlannedDimension, parts: tuple[Values, ...]) -> tuple[Dimension, Entries | None]:
+    if isinstance(dimension, StringDimension):
+        return unite(cast("tuple[StringValues, ...]", parts))
+    return _concatenated(cast("tuple[Numbers, ...]", parts)), None
 
 
 def sort_words(
@@ -164,7 +165,7 @@ def _kept_rows(order: Rows | None, starts: Rows | None) -> Rows | None:
     return starts if order is None else order[starts]
 
 
-def _concatenated(parts: list[Numbers]) -> Numbers:
+def _concatenated(parts: Sequence[Numbers]) -> Numbers:
     values = np.concatenate([part.values for part in parts])
     if all(part.nulls is None for part in parts):
         return Numbers(values, None)
