@@ -3,12 +3,13 @@
 import os
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from druid_core.instant import format_instant
 from overlord_operator import names
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.events import with_events
@@ -17,8 +18,10 @@ from overlord_operator.pod.request import PeonDefaults, PodRequest
 from overlord_operator.pod.template import peon_pod, token_secret
 from overlord_operator.task_resource import PeonSpec
 from tests.support.cluster.client import Raw
-from tests.support.cluster.node import BUSYBOX, Node
+from tests.support.cluster.node import BUSYBOX, NAME, Node
 from tests.support.house import until
+
+NODE = f"/api/v1/nodes/{NAME}"
 
 WITHIN_SECONDS = 10.0
 """Of a death that Kubernetes has told, or of a start that does not come."""
@@ -188,22 +191,18 @@ def test_pod_that_made_room_for_another(node: Node, room: str) -> None:
 
 
 def _most_of_the_node(node: Node) -> str:
-    cores = int(node.admin.items("/api/v1/nodes")[0]["status"]["allocatable"]["cpu"])
+    cores = int(node.admin.get(NODE)["status"]["allocatable"]["cpu"])
     return f"{cores * 600}m"
-
-
-def _node_path(node: Node) -> str:
-    return f"/api/v1/nodes/{node.admin.items('/api/v1/nodes')[0]['metadata']['name']}"
 
 
 def test_node_that_is_taken_out_of_service(node: Node, room: str) -> None:
     path = start(node, room, shell("sleep 600"))
     running(node, path)
-    node.admin.patch(_node_path(node), {"spec": {"taints": [{"key": "repair", "effect": "NoExecute"}]}})
+    node.admin.patch(NODE, {"spec": {"taints": [{"key": "repair", "effect": "NoExecute"}]}})
     try:
         assert ended(node, path, 20).cause is Cause.NODE_TAINTED
     finally:
-        node.admin.patch(_node_path(node), {"spec": {"taints": None}})
+        node.admin.patch(NODE, {"spec": {"taints": None}})
 
 
 @pytest.mark.parametrize(
@@ -214,7 +213,7 @@ def test_node_that_is_taken_out_of_service(node: Node, room: str) -> None:
     ],
 )
 def test_pod_that_its_kubelet_does_not_take(node: Node, room: str, peon: PeonSpec, cause: Cause, words: str) -> None:
-    bound = shell("exit 0", nodeName=_node_path(node).rsplit("/", 1)[1])
+    bound = shell("exit 0", nodeName=NAME)
     reading = ended(node, start(node, room, bound, peon=peon))
     assert reading.cause is cause
     assert words in reading.message
@@ -276,19 +275,52 @@ def test_pod_that_cannot_start_says_why_within_ten_seconds(
     assert words in reading.message
 
 
-def test_image_whose_user_is_root(node: Node, room: str) -> None:
-    path = start(node, room, {"spec": {**shell("exit 0")["spec"], "securityContext": {"runAsNonRoot": True}}})
+def test_peon_that_would_be_root(node: Node, room: str) -> None:
+    # the restricted standard would not even let it in
+    labels = {"pod-security.kubernetes.io/enforce": "baseline"}
+    node.admin.patch(f"/api/v1/namespaces/{room}", {"metadata": {"labels": labels}})
+    template = shell("exit 0")
+    template["spec"]["securityContext"] = {"runAsUser": 0}
+    path = start(node, room, template)
     reading = until(lambda: (r := seen(node, path)).cause and r, "the pod says why", WITHIN_SECONDS)
     assert reading.cause is Cause.RUNS_AS_ROOT
 
 
-def test_node_that_falls_silent(node: Node, room: str) -> None:
+@pytest.fixture
+def beat(node: Node) -> Generator[Callable[[], None]]:
+    """
+    Keeps a second node alive, on paper, whenever it is called.
+
+    A cluster all of whose nodes fall silent takes itself for cut off, and gives no pod up.
+    """
+    leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    node.make_node("paper")
+    node.admin.patch("/api/v1/nodes/paper", {"spec": {"unschedulable": True}})
+    lease = {"metadata": {"name": "paper"}, "spec": {"holderIdentity": "paper", "leaseDurationSeconds": 40}}
+    node.admin.create(leases, lease)
+
+    def renew() -> None:
+        now = format_instant(time.time_ns() // 1_000_000).replace("Z", "000Z")
+        node.admin.patch(f"{leases}/paper", {"spec": {"renewTime": now}})
+
+    renew()
+    yield renew
+    node.admin.delete("/api/v1/nodes/paper")
+    node.admin.delete(f"{leases}/paper")
+
+
+def test_node_that_falls_silent(node: Node, room: str, beat: Callable[[], None]) -> None:
     path = start(node, room, shell("sleep 600"))
     running(node, path)
+
+    def given_up() -> bool:
+        beat()
+        return seen(node, path).is_deleting
+
     node.kill("kubelet")
     try:
         # Kubernetes itself takes a while to give a node up; then it is the operator's turn
-        until(lambda: seen(node, path).is_deleting, "Kubernetes gives the pod up", 180)
+        until(given_up, "Kubernetes gives the pod up", 120)
         reading = ended(node, path)
         assert reading.cause is Cause.NODE_LOST
         assert "does not answer" in reading.message

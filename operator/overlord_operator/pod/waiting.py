@@ -119,7 +119,7 @@ def _image(said: str, where: str) -> tuple[Cause, str]:
 
 def _config(said: str, where: str) -> tuple[Cause, str]:
     text = said.lower()
-    if "runasnonroot" in text:
+    if "runasnonroot" in text or "non-root policy" in text:
         return Cause.RUNS_AS_ROOT, (
             f"The image{where} would run as root, which the pod forbids: give it a numeric user other than 0 ({said})"
         )

@@ -150,6 +150,12 @@ WAITS: list[tuple[str, JsonObject, Cause, str]] = [
         "give it a numeric user",
     ),
     (
+        "a pod that asks for root itself",
+        stuck("CreateContainerConfigError", "container's runAsUser breaks non-root policy (container: main)"),
+        Cause.RUNS_AS_ROOT,
+        "breaks non-root policy",
+    ),
+    (
         "settings that make no container",
         stuck("CreateContainerConfigError", 'failed to prepare subPath for volumeMount "work" of container "main"'),
         Cause.CONTAINER_CONFIG,
