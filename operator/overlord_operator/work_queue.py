@@ -77,10 +77,11 @@ class WorkQueue:
         return pause
 
     def clear(self) -> None:
-        """Forget what is to be done: it is not ours any more."""
+        """Forget what is to be done, and who is at it: it is not ours any more, and no worker is left."""
         while not self._ready.empty():
             self._ready.get_nowait()
         self._waiting.clear()
+        self._busy.clear()
         self._again.clear()
         self._due.clear()
         self._heap.clear()

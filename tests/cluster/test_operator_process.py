@@ -99,7 +99,8 @@ def test_deleting_the_object_ends_the_task_and_its_pod(played: PlayedCluster):
 
 
 def test_a_pod_that_no_node_can_take_says_so_in_the_schedulers_words_within_ten_seconds(played: PlayedCluster):
-    played.operator()
+    operator = played.operator()
+    until(operator.leads, "it leads", 30)
     played.apply("mine", peon={"nodeSelector": {"disk": "of-gold"}})
     began = time.monotonic()
     until(lambda: played.status("mine").get("reason") == "Unschedulable", "the status says so", 30)
@@ -128,13 +129,14 @@ def test_an_operator_that_is_killed_is_followed_and_nothing_is_doubled(played: P
     first = played.operator("operator-0")
     until(first.leads, "the first leads", 30)
     second = played.operator("operator-1")
+    until(lambda: "watching" in second.text, "the second is up", 60)
     ids = [f"noop_{number}" for number in range(20)]
     task_names = [played.rest_task(task_id) for task_id in ids]
     until(lambda: len(played.pods()) >= 5, "some pods are made", 30)
     killed = time.monotonic()
     first.kill()
     until(second.leads, "the second leads", 30)
-    assert time.monotonic() - killed <= 15 + 2, "within 15 s"
+    assert time.monotonic() - killed <= 15
     for task_id in ids:
         played.wait_for_pod(task_id)
     for task_id in ids:

@@ -25,7 +25,7 @@ from tests.support.cluster.leftovers import in_memory, new_folder, remove
 from tests.support.cluster.process import Process
 
 PROGRAMS = ("etcd", "openssl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
-START_SECONDS = 90.0
+START_SECONDS = 120.0
 
 # A node that nobody plays would be called lost, and its pods taken away, forty seconds after a test made it.
 CONTROLLERS_WITHOUT_NODES = "*,-node-lifecycle-controller,-taint-eviction-controller"
@@ -125,7 +125,15 @@ class ControlPlane:
         if not any(CRDS.glob("*.yaml")):
             return
         self.kubectl.apply(CRDS, server_side=True)
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "--filename", str(CRDS))
+        # not `kubectl wait`: it fails on a definition that has no conditions yet, as a busy machine's has for a moment
+        self._until(self._crds_are_established, "the resource definitions are established")
+
+    def _crds_are_established(self) -> bool:
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        return all(
+            any(each["type"] == "Established" and each["status"] == "True" for each in found)
+            for found in (item.get("status", {}).get("conditions") or [] for item in self.admin.items(path))
+        )
 
     def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
         """A kubeconfig with the rights of a service account and no more. Its token holds for an hour."""

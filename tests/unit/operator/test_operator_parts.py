@@ -192,6 +192,16 @@ async def test_a_task_that_fails_comes_again_after_growing_pauses():
     assert max(pauses) <= 30
 
 
+async def test_a_task_whose_worker_was_taken_away_can_be_looked_at_again():
+    queue = WorkQueue(lambda: 0)
+    ref = Ref("a", "b")
+    queue.poke(ref)
+    await queue.take()
+    queue.clear()
+    queue.poke(ref)
+    assert await asyncio.wait_for(queue.take(), 5) == ref
+
+
 async def test_the_earliest_time_to_look_again_counts():
     now_ms = 0
     queue = WorkQueue(lambda: now_ms)
