@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -31,13 +32,15 @@ if TYPE_CHECKING:
     from peon.toolbox import Toolbox
 
 _INGESTION_TYPES = ("index", "index_parallel")
+_TOLD_TO_STOP = 128 + signal.SIGTERM
 
 _log = logging.getLogger(__name__ if __name__ != "__main__" else "peon.run")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run one task. 0 when it ran, whether it succeeded or failed; 1 when it could not start, or counts no more.
+    Run one task. 0 when it ran, whether it succeeded or failed; 1 when it could not start, or counts no more; 143 when
+    it was told to stop in a pod.
 
     Druid: CliPeon
     """
@@ -72,6 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AttemptVoid as error:
         _log.error("The peon ends and leaves nothing, for its attempt counts no more: %s", error)
         return 1
+    except TaskCanceled as error:
+        # A pod is told to stop when its node is drained, too. Its word would be final; the operator knows what it is.
+        _log.info("%s; whether the task has failed with it is not for the peon to say", error)
+        return _TOLD_TO_STOP
     return 0
 
 
@@ -96,11 +103,17 @@ class _Life:
         self._toolbox: Toolbox | None = None
 
     def run_task(self) -> tuple[dict[str, Any] | None, str | None]:
-        """The task's report, where it has one, and its error message, where it failed. Raises AttemptVoid alone."""
+        """
+        The task's report, where it has one, and its error message, where it failed.
+
+        Raises AttemptVoid, and, in a pod, TaskCanceled.
+        """
         try:
             self._tell_location()
             return self._perform(), None
         except TaskCanceled as error:
+            if self._settings.is_in_pod:
+                raise
             _log.info("%s", error)
             error_msg = str(error)
         except AttemptVoid:
@@ -120,7 +133,7 @@ class _Life:
         is pushed: what the attempt after this one has stored must stay.
         """
         settings = self._settings
-        if settings.pushes_status:
+        if settings.is_in_pod:
             self._check_attempt()
         if report is not None:
             with _or_log("store the report"):
@@ -133,7 +146,7 @@ class _Life:
         if settings.status_file is not None:
             with _or_log("write the status file"):
                 _write_whole(settings.status_file, raw_status)
-        if settings.pushes_status and settings.task_logs is not None:
+        if settings.is_in_pod and settings.task_logs is not None:
             with _or_log("store the status"):
                 self._push("status.json", raw_status)
         _log.info(

@@ -31,7 +31,8 @@ example:
 Every option may be given by the environment as well: --deep-storage is NEMETON_DEEP_STORAGE. The token that the
 Overlord gave the attempt is taken from NEMETON_TASK_TOKEN alone, so that no process list shows it.
 
-exit status: 0 when the task ran, whether it succeeded or failed (the status says which); 1 when it could not start."""
+exit status: 0 when the task ran, whether it succeeded or failed (the status says which); 1 when it could not start;
+143 when it was told to stop in a pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,9 @@ class PeonSettings:
     task_file: Path | None
     """Read where it exists; else the payload is fetched from the Overlord."""
     status_file: Path | None
-    pushes_status: bool
-    """To task-log storage: nobody is there to take the status file."""
+    is_in_pod: bool
+    """The status goes to task-log storage, for nobody is there to take a file; and an end that was asked for is told by
+    the pod alone."""
     report_file: Path | None
     """Besides, the report is pushed to task-log storage where there is one."""
     task_id: str | None
@@ -109,7 +111,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
     return PeonSettings(
         task_file=task_file,
         status_file=status_file,
-        pushes_status=not files,
+        is_in_pod=not files,
         report_file=report_file,
         task_id=given.task_id,
         is_under_runner=is_task_dir,
