@@ -103,7 +103,8 @@ def _of_pod(
                 cause, message = overdue_words(reading, timeout_ms)
             elif cause is not None and not may_pass(cause):
                 state, given_up = AttemptState.ENDED, True
-    if state is AttemptState.ENDED and cause is Cause.DELETED and pod.attempt in observed.memory.stops:
+    if state is AttemptState.ENDED and cause is not Cause.COMPLETED and pod.attempt in observed.memory.stops:
+        cause = Cause.DELETED  # whatever it died of then, that is why
         message = "The Overlord had it ended: the task was shut down, or another attempt took its place."
     if record is not None and record.ended_at is not None:
         state, given_up = AttemptState.ENDED, reading.phase is not PodPhase.ENDED
