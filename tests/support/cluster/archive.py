@@ -49,6 +49,8 @@ def one_layer_archive(target: Path, name: str, layer: Path, config: dict[str, An
         "os": "linux",
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest.hexdigest()}"]},
+        # buildah builds upon no image whose history does not account for its layers
+        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": target.stem}],
     }
     raw_image = json.dumps(image).encode()
     image_name = f"{hashlib.sha256(raw_image).hexdigest()}.json"

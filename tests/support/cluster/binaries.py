@@ -53,6 +53,7 @@ class GoProgram:
     package: str
     version: str
     stamps: dict[str, str]
+    sources: Path = versions.GO_SOURCES
 
     @property
     def linker_flags(self) -> str:
@@ -104,11 +105,18 @@ GO_PROGRAMS = {
         GoProgram("coredns", "./coredns", versions.COREDNS, {}),
         _helm(),
         GoProgram(
-            "kwok", "sigs.k8s.io/kwok/cmd/kwok", versions.KWOK, {"sigs.k8s.io/kwok/pkg/consts.Version": versions.KWOK}
+            "kwok",
+            "sigs.k8s.io/kwok/cmd/kwok",
+            versions.KWOK,
+            {"sigs.k8s.io/kwok/pkg/consts.Version": f"v{versions.KWOK}"},
+            versions.KWOK_SOURCES,
         ),
     )
 }
 """In the order in which they are built: what most tests wait for first."""
+
+FOR_TESTS = tuple(name for name in GO_PROGRAMS if name != "kwok")
+"""What `make cluster-programs` builds. kwok plays thousands of pods for measurements, and is built when asked for."""
 
 
 def path(name: str) -> Path:
@@ -116,7 +124,9 @@ def path(name: str) -> Path:
     if name in GO_PROGRAMS:
         kept = _kept(GO_PROGRAMS[name])
         if not kept.exists():
-            raise ProgramMissing(f"{name} {GO_PROGRAMS[name].version} is not built: make cluster-programs")
+            raise ProgramMissing(
+                f"{name} {GO_PROGRAMS[name].version} is not built: make cluster-programs PROGRAMS={name}"
+            )
         return kept
     found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
     if found is None:
@@ -136,7 +146,7 @@ def require(names: Iterable[str]) -> None:
         raise ProgramMissing("; ".join(missing))
 
 
-def build(names: Iterable[str] = tuple(GO_PROGRAMS)) -> None:
+def build(names: Iterable[str] = FOR_TESTS) -> None:
     """Builds what is not built yet, one after the other, and says how long each took. Two runs do not race."""
     folder = versions.cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +186,7 @@ def _build(program: GoProgram) -> None:
     command = [str(go()), "build", "-trimpath", "-ldflags", program.linker_flags, "-o", str(fresh), program.package]
     answer = subprocess.run(
         command,
-        cwd=versions.GO_SOURCES,
+        cwd=program.sources,
         env=environment,
         capture_output=True,
         text=True,
@@ -209,4 +219,4 @@ def _locked(file: Path) -> Generator[None]:
 
 
 if __name__ == "__main__":
-    build(sys.argv[1:] or tuple(GO_PROGRAMS))
+    build(sys.argv[1:] or FOR_TESTS)

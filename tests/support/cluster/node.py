@@ -85,6 +85,8 @@ class Node(ControlPlane):
     def stop(self) -> None:
         self.admin.close()
         self.machine.end()
+        for part in self.parts.values():
+            part.kill()  # they are dead; this is their wake
 
     def load_image(self, archive: Path, name: str) -> None:
         """An archive of `docker save` or of OCI into containerd; pods use it with `imagePullPolicy` not Always."""

