@@ -6,11 +6,11 @@ COUNT ?= 20
 PATHS := core api operator peon-image cli tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast lint format bench chaos clean
+.PHONY: help setup demo up test test-fast test-cluster cluster-programs images lint format bench chaos clean
 
 help: ## print this
 	@echo "Nemeton. The first two to know: make demo, make test."
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 setup: .venv/.complete ## a virtual environment with everything, exactly as uv.lock says
 
@@ -31,6 +31,15 @@ test: setup ## every ring of tests that this machine has the programs for
 
 test-fast: setup ## the unit tests alone: no server, under a minute
 	$(BIN)/python -m pytest tests/unit
+
+test-cluster: cluster-programs ## the rings on a real Kubernetes: a control plane alone, then a node with pods (root)
+	$(BIN)/python -m pytest tests/cluster tests/node tests/chart
+
+cluster-programs: setup ## build Kubernetes, CoreDNS, Helm and kwok for the tests, once a machine and version
+	@$(BIN)/python -m tests.support.cluster.binaries $(PROGRAMS)
+
+images: setup ## build our images by buildah, as the tests load them (root)
+	@$(BIN)/python -m tests.support.cluster.images
 
 lint: setup ## ruff, pyright strict, import contracts, and the lock file fits pyproject.toml
 	$(BIN)/ruff check $(PATHS)
