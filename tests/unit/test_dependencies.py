@@ -23,7 +23,8 @@ ROLES = {
 """Each room's package, and the extra that installs it; None where the base is enough."""
 
 OURS = {Path(package).name for package in ROLES}
-COMES_WITH = {"pydantic_core": "pydantic"}
+INSTALLED_AS = {"pydantic_core": "pydantic", "yaml": "pyyaml"}
+"""Names of modules that are not those of their distributions."""
 ELSEWHERE = {"core/druid_core": {"numpy"}}
 """Imported inside functions that only another room calls, which has it."""
 
@@ -44,7 +45,7 @@ def imported_by(package: str) -> set[str]:
                     found.add(name.partition(".")[0])
                 case _:
                     pass
-    return {COMES_WITH.get(name, name) for name in found - OURS - sys.stdlib_module_names}
+    return {INSTALLED_AS.get(name, name) for name in found - OURS - sys.stdlib_module_names}
 
 
 def installed_by(extra: str | None) -> set[str]:
