@@ -224,7 +224,10 @@ class Service:
 
     async def _resync(self) -> None:
         while True:
-            await asyncio.sleep(self.settings.resync_seconds)
+            was_complete = self.mirror.is_complete
+            await asyncio.sleep(self.settings.resync_seconds if was_complete else _RELIST_PAUSE_SECONDS)
+            if self.mirror.is_complete and not was_complete:
+                continue  # who leads lists by itself; who stands by does so here, or would not be ready
             try:
                 await self.list_all()
             except (ClusterAway, ClusterRefused, Outdated) as error:
