@@ -134,7 +134,8 @@ def rows_of(raw_report: Any) -> int | None:
     for part in raw_report.values() if isinstance(raw_report, dict) else ():
         payload = part.get("payload") if isinstance(part, dict) else None
         stats = payload.get("rowStats") if isinstance(payload, dict) else None
-        totals = stats.get("totals") if isinstance(stats, dict) else None
+        # of a task that runs in one process the counts stand there by themselves. Druid: ParallelIndexSupervisorTask
+        totals = stats.get("totals", stats) if isinstance(stats, dict) else None
         rows = totals.get("buildSegments") if isinstance(totals, dict) else None
         if isinstance(rows, dict) and isinstance(rows.get("processed"), int):
             found.append(rows["processed"])

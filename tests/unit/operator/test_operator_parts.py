@@ -428,6 +428,7 @@ def test_a_change_of_status_tells_its_story_once(after: DruidTaskStatus, told: l
     ("report", "rows"),
     [
         ({"a": {"payload": {"rowStats": {"totals": {"buildSegments": {"processed": 7}}}}}}, 7),
+        ({"a": {"payload": {"rowStats": {"buildSegments": {"processed": 7}}}}}, 7),
         (
             {
                 "a_0": {"payload": {"rowStats": {"totals": {"buildSegments": {"processed": 7}}}}},
