@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 COUNT ?= 20
-PATHS := core api operator peon-image cli tests
+PATHS := core api operator peon-image cli images tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test test-fast test-cluster cluster-programs images lint format bench chaos clean
