@@ -21,6 +21,9 @@ PROGRAMS = ("ip", "nsenter")
 MACHINES = 7
 """So many at once: each has a part of the address ranges below."""
 
+# Where containerd, the kubelet and CNI plugins write whatever they are told; two machines must not meet there.
+_OF_ITS_OWN = ("/run/containerd", "/var/lib/cni", "/var/log/containers")
+
 # Its first process. It does what an init must: reap whoever was left to it.
 _INIT = """
 import signal
@@ -79,6 +82,9 @@ class Machine:
             self.inside = (str(path("nsenter")), "-t", str(self._init), "-m", "-n", "-p", "--")
             self.addresses = self._connect()
             self.run("mount", "--make-rshared", "/")  # as on any machine; the kubelet counts on it
+            for each in _OF_ITS_OWN:
+                Path(each).mkdir(parents=True, exist_ok=True)
+                self.run("mount", "-t", "tmpfs", "none", each)
         except BaseException:
             self.end()
             raise

@@ -166,6 +166,8 @@ class Node(ControlPlane):
             "cgroupRoot": f"/{self._cgroup}",
             "failCgroupV1": False,
             "failSwapOn": False,
+            # a kubelet takes away the logs of all pods that it does not know
+            "podLogsDir": str(folder / "pod-logs"),
             "containerRuntimeEndpoint": f"unix://{self._socket}",
             "clusterDNS": [addresses.there],
             "clusterDomain": "cluster.local",
