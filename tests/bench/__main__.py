@@ -3,6 +3,11 @@ Measures Nemeton against Apache Druid 37, both started here and now, on this mac
 
     python -m tests.bench            everything, medians of five (about an hour)
     python -m tests.bench --quick    100,000 rows, 500 tasks in the list, medians of three (about ten minutes)
+
+And the operator, on a real API server with pods that are played; it has no rival, and is measured only when asked for:
+
+    python -m tests.bench --only operator               10,000 tasks (about a quarter of an hour)
+    python -m tests.bench --only operator --tasks 500   a short form
 """
 
 import argparse
@@ -18,17 +23,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.bench.measures import IDLE, INGEST, LIST, NOOP, POSTS, START, Plan, measure
+from tests.bench.pod_players import TooSlow
+from tests.bench.pods import PodPlan, measure_pods
 from tests.bench.results import Line, table
 from tests.bench.rivals import Nemeton, load_average
+from tests.support.cluster.binaries import ProgramMissing
 from tests.support.druid.cluster import DruidCluster
 from tests.support.druid.install import DruidMissingError, install
 
 KINDS = (IDLE, NOOP, POSTS, INGEST, LIST, START)
+OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     plan: Plan
+    pods: PodPlan | None
     with_druid: bool
     with_ours: bool
     json_file: Path | None
@@ -45,7 +55,14 @@ def main() -> int:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="nemeton-bench-"))
     load_before = load_average()
     lines: list[Line] = []
+    status = 0
     try:
+        if options.pods is not None:
+            try:
+                measure_pods(options.pods, folder / "operator", lines, say)
+            except (TooSlow, ProgramMissing) as why:
+                say(f"The operator's measures end here: {why}")
+                status = 1
         if options.with_druid:
             say("Druid 37")
             try:
@@ -68,6 +85,7 @@ def main() -> int:
         "loadAfter": load_average(),
         "rows": options.plan.rows,
         "repeats": options.plan.repeats,
+        **({} if options.pods is None else {"tasks": options.pods.tasks}),
     }
     print("\n".join(f"{name}: {value}" for name, value in about.items()))
     print()
@@ -75,7 +93,7 @@ def main() -> int:
     if options.json_file is not None:
         report = {**about, "lines": [line.as_json() for line in lines]}
         options.json_file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return 0
+    return status
 
 
 def _options() -> Options:
@@ -86,22 +104,28 @@ def _options() -> Options:
     parser.add_argument("--rows", type=int, help="rows of the ingestion race (1,000,000; quick: 100,000)")
     parser.add_argument("--repeats", type=int, help="runs of each measure, of which the median counts (5; quick: 3)")
     parser.add_argument("--finished", type=int, help="finished tasks in the list (10,000; quick: 500)")
-    parser.add_argument("--only", choices=KINDS, action="append", help="this kind of measure alone; may be repeated")
+    parser.add_argument(
+        "--only", choices=(*KINDS, OPERATOR), action="append", help="this kind of measure alone; may be repeated"
+    )
+    parser.add_argument("--tasks", type=int, help="DruidTasks of the operator's measures (10,000; quick: 500)")
     parser.add_argument("--no-druid", action="store_true", help="leave Druid out: our numbers alone")
     parser.add_argument("--no-ours", action="store_true", help="leave ours out: Druid's numbers alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run there, too")
     parser.add_argument("--folder", type=Path, help="keep logs and data there; else a temporary folder, removed after")
     given = parser.parse_args()
+    races = frozenset(given.only or KINDS) - {OPERATOR}
+    tasks = given.tasks or (500 if given.quick else 10_000)
     return Options(
         plan=Plan(
             rows=given.rows or (100_000 if given.quick else 1_000_000),
             repeats=given.repeats or (3 if given.quick else 5),
             finished=given.finished or (500 if given.quick else 10_000),
             posts=100 if given.quick else 300,
-            kinds=frozenset(given.only or KINDS),
+            kinds=races,
         ),
-        with_druid=not given.no_druid,
-        with_ours=not given.no_ours,
+        pods=PodPlan(tasks, max(50, tasks // 10), 60 + tasks / 10) if OPERATOR in (given.only or ()) else None,
+        with_druid=bool(races) and not given.no_druid,
+        with_ours=bool(races) and not given.no_ours,
         json_file=given.json,
         folder=given.folder,
     )
