@@ -70,7 +70,8 @@ def present(
     ip = latest.reading.pod_ip if is_running and latest is not None and latest.reading is not None else None
     started = next((record.started_at for record in attempts if record.started_at), None)
     shown = DruidTaskStatus(
-        task_id=task_id if observed.problem is None else None,
+        # from here on the API server lets nobody edit spec.task: see the rules of the resource's definition
+        task_id=task_id if _may_be_submitted(standing) and observed.problem is None else None,
         type=known_type if isinstance(known_type, str) else before.type,
         data_source=_data_source(task) or (assignment.data_source if assignment else None) or before.data_source,
         state=standing.state,
@@ -89,6 +90,11 @@ def present(
         observed_generation=task.generation,
     )
     return _completed(observed, shown, views, final) if standing.state.is_final else shown
+
+
+def _may_be_submitted(standing: _Standing) -> bool:
+    """Whether the Overlord may have the task: not one that it refused, nor one that is held back."""
+    return standing.state is not State.SUSPENDED and standing.reason != REFUSED
 
 
 def is_refused(task: DruidTask) -> bool:

@@ -34,6 +34,11 @@ PATIENCE_S = 120.0
 
 _SMALL = {"cpu": "20m", "memory": "64Mi"}
 
+
+def _peon_that(script: str) -> Raw:
+    return {"spec": {"containers": [{"name": "main", "command": ["python", "-c", script]}]}}
+
+
 VALUES: dict[str, Any] = {
     "image": {"prefix": "localhost/nemeton/", "tag": "test", "pullPolicy": "IfNotPresent"},
     "trial": {"image": {"repository": "trial"}},
@@ -47,7 +52,7 @@ VALUES: dict[str, Any] = {
     },
     "operator": {
         "image": {"repository": "operator"},
-        "capacity": 8,
+        "capacity": 24,
         "resources": {"requests": _SMALL, "limits": {"memory": "512Mi"}},
         "settings": {"retry_backoff_seconds": 1, "pod_keep_seconds": 20},
     },
@@ -58,6 +63,19 @@ VALUES: dict[str, Any] = {
             "limits": {"memory": "768Mi", "ephemeral-storage": "2Gi"},
         },
         "terminationGracePeriodSeconds": 10,
+    },
+    # peons that end in ways that a noop does not; `spec.peon.template` names them
+    "podTemplates": {
+        "eats": _peon_that(
+            "import os; eaten = b'x' * (100 << 20); os.execvp('python', ['python', '-m', 'peon.keeper'])"
+        ),
+        "exits": _peon_that("import sys; print('no such thing'); sys.exit(3)"),
+        "fills": _peon_that(
+            "import time; f = open('/work/big', 'wb')\n"
+            "for _ in range(64): f.write(bytes(1 << 20)); f.flush()\n"
+            "time.sleep(600)"
+        ),
+        "lost": {"spec": {"containers": [{"name": "main", "command": ["/not/there"]}]}},
     },
 }
 """A trial that fits beside a machine's other work: there are no volumes, and requests are small."""
@@ -208,6 +226,14 @@ class Installation:
         raw = self.node.admin.items(f"/api/v1/namespaces/{self.namespace}/events", fieldSelector=selector)
         ordered = sorted(raw, key=lambda event: event["metadata"]["creationTimestamp"])
         return [(event["reason"], event["message"]) for event in ordered]
+
+    def first_event(self, name: str, reason: str) -> str:
+        """When the first Event with this reason about a DruidTask was written."""
+        raw_object = self.object(name)
+        assert raw_object is not None, name
+        selector = f"involvedObject.uid={raw_object['metadata']['uid']},reason={reason}"
+        raw = self.node.admin.items(f"/api/v1/namespaces/{self.namespace}/events", fieldSelector=selector)
+        return min(event["metadata"]["creationTimestamp"] for event in raw)
 
     def pods_of(self, task_id: str) -> list[Raw]:
         """The pods of a task that are there, in the order of their attempts."""

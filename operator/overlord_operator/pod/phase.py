@@ -160,4 +160,5 @@ def _running_words(pod: SeenPod) -> str:
 
 def _started_ms(pod: SeenPod) -> int | None:
     state = pod.main.running or pod.main.terminated or {}
-    return read_time(state.get("startedAt"))
+    # the kubelet writes 1970 for a container that the runtime could not start
+    return read_time(state.get("startedAt")) or None
