@@ -57,6 +57,8 @@ _FULL_AGAIN_MS = 10_000
 """After a submission for which the Overlord had no room."""
 _REFUSED_AGAIN_MS = 5_000
 """After a pod that the API server did not let in, and may let in later."""
+_EVENT_READS_A_SECOND = 10.0
+"""Lists of one pod's Events, each of which the API server has to search for."""
 
 
 class Surroundings(Protocol):
@@ -93,13 +95,18 @@ class Hands:
         self._around = surroundings
         self._defaults = peon_defaults(settings)
         self._refreshes = Budget(settings.refreshes_a_second, settings.refreshes_a_second)
+        self._held_back: set[Ref] = set()
+        """Tasks of which a status that tells little was not written."""
+        self._unread: set[Ref] = set()
+        """Tasks with a pod that starts slowly, whose Events were not read."""
+        self._event_reads = Budget(_EVENT_READS_A_SECOND, 2 * _EVENT_READS_A_SECOND)
 
     async def apply(self, observed: Observed, step: Step) -> None:
         """
         Take one step. Raises NemetonError where it has to be tried again: ClusterAway, Unavailable, Outdated,
         ClusterRefused.
         """
-        ref, memory = observed.ref, observed.memory
+        ref = observed.ref
         match step:
             case CreateTask():
                 await self._create_task(observed, step)
@@ -115,8 +122,7 @@ class Hands:
                 _log.info("Pod %s/%s is deleted: %s", ref.namespace, name, reason)
                 await self._delete_pod(ref, name, uid)
             case ReadPodEvents(uid=uid):
-                raw_events = await self._cluster.events_of(ref.namespace, uid)
-                memory.pod_events[uid] = (observed.now_ms, raw_events)
+                await self._read_pod_events(observed, uid)
             case SaveLog():
                 self._around.save_log_later(ref, step)
             case ReadReport():
@@ -285,6 +291,17 @@ class Hands:
         else:
             self._mirror.see_pod(raw_pod)
 
+    async def _read_pod_events(self, observed: Observed, uid: str) -> None:
+        read, ref, now_ms = observed.memory.pod_events, observed.ref, observed.now_ms
+        if self._event_reads.spend():
+            self._unread.discard(ref)
+            read[uid] = (now_ms, await self._cluster.events_of(ref.namespace, uid))
+        else:
+            # as if read by then: thousands of pods that start slowly at once are looked at in turn
+            self._unread.add(ref)
+            later_ms = int(1000 * len(self._unread) / _EVENT_READS_A_SECOND)
+            read[uid] = (now_ms + later_ms, read[uid][1] if uid in read else [])
+
     async def _shut_down(self, observed: Observed, task_id: str) -> None:
         try:
             await self._overlord.shut_down(task_id)
@@ -298,8 +315,14 @@ class Hands:
         assert observed.task is not None
         task, ref = observed.task, observed.ref
         if not step.is_urgent and not self._refreshes.spend():
-            self._around.look_again(ref, observed.now_ms + 1000 + int(1000 * self._refreshes.wait_seconds()))
+            # by as much later as there are others, so that looking does not cost more than writing
+            self._held_back.add(ref)
+            pause_ms = 1000 + int(1000 * len(self._held_back) / self._settings.refreshes_a_second)
+            observed.memory.told_again_ms = observed.now_ms + pause_ms
             return
+        self._held_back.discard(ref)
+        if step.is_urgent:
+            self._unread.discard(ref)
         patch = status_patch(task.status, step.status)
         try:
             raw_task = await self._cluster.patch(DRUID_TASKS, ref.namespace, ref.name, {"status": patch}, "status")

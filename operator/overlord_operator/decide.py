@@ -14,7 +14,7 @@ from overlord_operator.attempts import AttemptView, attempts_of, history_of, is_
 from overlord_operator.observed import Observed, ObservedPod
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.phase import launch_deadline_ms
-from overlord_operator.present import UNTOLD, is_refused, is_submitted, present
+from overlord_operator.present import PASSING, is_refused, is_submitted, present
 from overlord_operator.steps import (
     CreateTask,
     DeletePod,
@@ -40,8 +40,11 @@ from overlord_operator.task_status import DruidTaskStatus, State, status_patch
 EVENTS_AGAIN_MS = 10_000
 """Between two looks at the Events of a pod that does not start."""
 
-FIRST_STATUS_MS = 500
-"""How long the first status of a task may wait for more to say: most tasks have their pod by then."""
+PASSING_MS = 2_000
+"""
+How long a status may wait that says no more than that the task goes its way: most peons run by then, and a write is
+saved. Of many such tasks only a few a second are told of.
+"""
 
 
 SETTLE_MS = 3_000
@@ -200,10 +203,25 @@ def _show(observed: Observed, task: DruidTask, views: Sequence[AttemptView], fin
     settled_ms = _settled_by_ms(observed, views, final)
     if observed.now_ms < settled_ms:
         return [LookAgain(settled_ms)]
-    is_first = task.status.state in (None, State.NOT_TAKEN_UP) and after.reason in UNTOLD
-    if is_first and memory.explanation is None and observed.now_ms < memory.first_seen_ms + FIRST_STATUS_MS:
-        return [LookAgain(memory.first_seen_ms + FIRST_STATUS_MS)]
-    return [WriteStatus(after, _is_urgent(task.status, after)), *_next_try(observed)]
+    is_urgent = not _is_passing(task.status, after) and _is_urgent(task.status, after)
+    if not is_urgent:
+        due_ms = max(memory.told_again_ms, _passing_since_ms(observed, task.status, after) + PASSING_MS)
+        if observed.now_ms < due_ms:
+            return [LookAgain(due_ms), *_next_try(observed)]
+    return [WriteStatus(after, is_urgent), *_next_try(observed)]
+
+
+def _is_passing(before: DruidTaskStatus, after: DruidTaskStatus) -> bool:
+    """Whether the new status only says that the task goes its way and does not run yet."""
+    was_waiting = before.state in (None, State.NOT_TAKEN_UP, State.WAITING, State.PENDING)
+    return was_waiting and after.state in (State.WAITING, State.PENDING) and after.reason in PASSING
+
+
+def _passing_since_ms(observed: Observed, before: DruidTaskStatus, after: DruidTaskStatus) -> int:
+    """Since when there is what a passing status tells of; 0 where it is none."""
+    if not _is_passing(before, after):
+        return 0
+    return max([observed.memory.first_seen_ms, *(pod.reading.created_ms for pod in observed.pods)])
 
 
 def _settled_by_ms(observed: Observed, views: Sequence[AttemptView], final: TaskStatus | None) -> int:

@@ -91,6 +91,8 @@ class Memory:
     shut_down: bool = False
     """Whether the Overlord has heard the shutdown."""
     shut_down_again_ms: int = 0
+    told_again_ms: int = 0
+    """Before which a status that tells little is not written: there were too many."""
     first_seen_ms: int = 0
     """When this process saw the task first."""
 

@@ -24,8 +24,8 @@ from overlord_operator.task_status import (
 REFUSED = "Refused"
 """The reason of a task that the Overlord will not have."""
 
-UNTOLD = ("Submitted", "Submitting")
-"""Reasons that say nothing yet: a moment later there is a better one."""
+PASSING = ("Submitted", "Submitting", "Queued", "Assigned", "Starting")
+"""Reasons that say that nothing is in the way: a moment later there is a better one."""
 
 _PLACES_SHOWN = 10
 """Places in line that are named one by one: beyond, every start of a task would be a write for all that wait."""
