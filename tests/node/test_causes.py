@@ -198,14 +198,11 @@ def test_secret_that_somebody_makes_in_time_lets_the_task_run(installed: Install
 
 
 def test_task_that_ran_out_of_memory_gets_more_until_it_is_enough(installed: Installation) -> None:
-    little = {"limits": {"memory": "30Mi"}, "requests": {"memory": "30Mi"}}
-    installed.apply(
-        "grows", {"task": NOOP, "peon": {"resources": little}, "retry": {"memoryFactor": 4, "backoffSeconds": 1}}
-    )
+    little = {"limits": {"memory": "40Mi"}, "requests": {"memory": "40Mi"}}
+    retry = {"memoryFactor": 8, "backoffSeconds": 1}
+    installed.apply("grows", {"task": NOOP, "peon": {"template": "eats", "resources": little}, "retry": retry})
     shown = installed.until_shown("grows", state="SUCCESS")
-    causes = [attempt["cause"] for attempt in shown["attempts"]]
-    assert causes[0] == Cause.OOM_KILLED
-    assert causes[-1] == Cause.COMPLETED
+    assert [attempt["cause"] for attempt in shown["attempts"]] == [Cause.OOM_KILLED, Cause.COMPLETED]
     assert f"Attempt 1: {shown['attempts'][0]['message']}" in [message for _, message in installed.events("grows")]
     log = installed.log(shown["taskId"])
     assert log is not None

@@ -39,6 +39,27 @@ def _peon_that(script: str) -> Raw:
     return {"spec": {"containers": [{"name": "main", "command": ["python", "-c", script]}]}}
 
 
+_TALKER = """
+import signal, sys, types
+import peon
+from peon import keeper
+
+def talk(_):
+    number = 0
+    while True:
+        number += 1
+        print("line", number, flush=True)
+        if signal.sigtimedwait([signal.SIGTERM], 0.005):
+            print("told to end", flush=True)
+            return 1
+
+peon.run = sys.modules["peon.run"] = types.ModuleType("peon.run")
+peon.run.main = talk
+sys.exit(keeper.main())
+"""
+"""A keeper whose peon says a numbered line over and over, and ends when it is told to."""
+
+
 VALUES: dict[str, Any] = {
     "image": {"prefix": "localhost/nemeton/", "tag": "test", "pullPolicy": "IfNotPresent"},
     "trial": {"image": {"repository": "trial"}},
@@ -75,6 +96,7 @@ VALUES: dict[str, Any] = {
             "for _ in range(64): f.write(bytes(1 << 20)); f.flush()\n"
             "time.sleep(600)"
         ),
+        "talks": _peon_that(_TALKER),
         "lost": {"spec": {"containers": [{"name": "main", "command": ["/not/there"]}]}},
     },
 }

@@ -180,6 +180,9 @@ class Node(ControlPlane):
             "nodeStatusUpdateFrequency": "4s",
             "nodeLeaseDurationSeconds": _LEASE_SECONDS,
             "maxPods": 250,
+            # a container that a test kills again and again is back soon, not after five minutes
+            "featureGates": {"KubeletCrashLoopBackOffMax": True},
+            "crashLoopBackOff": {"maxContainerRestartPeriod": "3s"},
         }
         (folder / "kubelet.yaml").write_text(yaml.safe_dump(kubelet))
         proxy = {
