@@ -253,4 +253,4 @@ def test_runner_and_overlord_understand_each_other() -> None:
     assert RunnerAnnouncement.model_validate_json(announcement.to_json()) == announcement
     assert RunnerOrders.model_validate_json(orders.to_json()) == orders
     assert orders.to_wire()["start"][0]["taskId"] == "b"
-    assert RunnerOrders().to_wire() == {"start": [], "stop": [], "forget": []}
+    assert RunnerOrders().to_wire() == {"start": [], "stop": [], "forget": [], "outcomes": [], "execution": None}
