@@ -32,6 +32,8 @@ _PAUSE_SECONDS = 0.5
 """After orders that asked for nothing new, so that an Overlord that repeats itself is not asked without pause."""
 _GATHER_SECONDS = 0.25
 """For more new pods, before the Overlord is told of the first."""
+_GATHER_SHARE = 10.0
+"""It takes at least so many times as long as telling did: comparing ten thousand attempts is not free."""
 _REPORTS_AT_ONCE = 500
 _EXPLAINED_AT_ONCE = 2000
 """Ids a question: the Overlord answers them in one statement."""
@@ -57,6 +59,7 @@ class Runner:
         self._unreported: dict[tuple[str, int], tuple[Ref, Report]] = {}
         self._has_news = asyncio.Event()
         self.overlord_is_away = False
+        self._gather_seconds = _GATHER_SECONDS
 
     async def run(self) -> None:
         """Work until cancelled. To be begun only when the mirror is complete: what is not listed counts as gone."""
@@ -102,14 +105,17 @@ class Runner:
         try:
             await asyncio.wait([poll, more], return_when=asyncio.FIRST_COMPLETED)
             if not poll.done():
-                await asyncio.wait([poll], timeout=_GATHER_SECONDS)
+                await asyncio.wait([poll], timeout=self._gather_seconds)
             if poll.done():
                 return poll.result()
         finally:
             more.cancel()
             poll.cancel()
             await asyncio.gather(more, poll, return_exceptions=True)
-        return await self._overlord.announce(self._announcement(), self._attempts())
+        began = time.monotonic()
+        orders = await self._overlord.announce(self._announcement(), self._attempts())
+        self._gather_seconds = max(_GATHER_SECONDS, min(_POLL_SECONDS, _GATHER_SHARE * (time.monotonic() - began)))
+        return orders
 
     async def _announce(self) -> None:
         while True:

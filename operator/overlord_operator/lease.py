@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -85,6 +86,37 @@ class Election:
             self._note_change()
             spent = self._monotonic() - began
             await self._pause(max(0.1, self._renew_seconds - spent))
+
+    async def run_apart(self) -> None:
+        """
+        `run` in a thread and on a loop of its own: however busy this loop is, the Lease is renewed in time.
+
+        `on_change` is called in this loop.
+        """
+        here = asyncio.get_running_loop()
+        tell, self._on_change = self._on_change, lambda leads: self._tell_in(here, tell, leads)
+        apart: asyncio.Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = here.create_future()
+
+        async def work() -> None:
+            running = asyncio.create_task(self.run())
+            here.call_soon_threadsafe(apart.set_result, (asyncio.get_running_loop(), running))
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+        with ThreadPoolExecutor(1, thread_name_prefix="lease") as threads:
+            thread = here.run_in_executor(threads, asyncio.run, work())
+            try:
+                await asyncio.shield(thread)
+            finally:
+                loop, running = await apart
+                if not thread.done():
+                    loop.call_soon_threadsafe(running.cancel)
+                    await thread
+                self._on_change = tell
+
+    @staticmethod
+    def _tell_in(loop: asyncio.AbstractEventLoop, tell: Callable[[bool], None], leads: bool) -> None:
+        loop.call_soon_threadsafe(tell, leads)
 
     async def step(self) -> None:
         """Look at the Lease once; renew it, or take it where it is free. Raises NemetonError."""

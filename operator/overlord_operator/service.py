@@ -159,7 +159,7 @@ class Service:
     async def run(self) -> None:
         """Work until cancelled; watches are not among this."""
         async with asyncio.TaskGroup() as loops:
-            loops.create_task(self.election.run(), name="election")
+            loops.create_task(self.election.run_apart(), name="election")
             loops.create_task(self._lead(), name="lead")
             loops.create_task(self._resync(), name="resync")
             loops.create_task(self._beat(), name="beat")

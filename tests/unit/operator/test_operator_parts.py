@@ -1,6 +1,7 @@
 """The operator's small parts: election, queue, mirror, retries, settings, templates, Events, rows of a report."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,16 @@ class LeaseStore:
         self._answer()
         if self.lease is not None:
             raise AlreadyExists("there is one")
-        return self._store(raw_object)
+        return self.store(raw_object)
 
     async def replace(self, kind: str, namespace: str, name: str, raw_object: Raw) -> Raw:
         self._answer()
         assert self.lease is not None
         if raw_object["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
             raise Outdated("another state")
-        return self._store(raw_object)
+        return self.store(raw_object)
 
-    def _store(self, raw_object: Raw) -> Raw:
+    def store(self, raw_object: Raw) -> Raw:
         self.version += 1
         self.lease = {**raw_object, "metadata": {**raw_object["metadata"], "resourceVersion": str(self.version)}}
         return self.lease
@@ -76,6 +77,34 @@ class Clock:
 
 def _election(store: LeaseStore, identity: str, clock: Clock) -> Election:
     return Election(store, "tasks", "nemeton", identity, 10, 3.0, lambda _: None, clock)
+
+
+async def test_the_lease_is_renewed_while_the_operators_own_loop_is_busy():
+    store, told = LeaseStore(), list[bool]()
+    renewed = threading.Event()
+    stored = store.store
+
+    def store_and_tell(raw_object: Raw) -> Raw:
+        kept = stored(raw_object)
+        if store.version == 3:
+            renewed.set()
+        return kept
+
+    store.store = store_and_tell
+    leads = asyncio.Event()
+
+    def on_change(is_leader: bool) -> None:
+        told.append(is_leader)
+        leads.set()
+
+    election = Election(store, "tasks", "nemeton", "one", 10, 0.01, on_change)
+    running = asyncio.create_task(election.run_apart())
+    await asyncio.wait_for(leads.wait(), 20)
+    assert renewed.wait(20), "nothing else has its turn on this loop meanwhile"
+    assert election.is_leader
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert told == [True]
 
 
 async def test_of_two_replicas_one_leads():
