@@ -10,6 +10,7 @@ What can go wrong, as one tree. Every error of this product is a NemetonError; n
     ├── CapacityExceeded         a limit of count or size was reached                                    429
     ├── Unavailable              a server that is needed does not answer; worth another try              503
     ├── StorageError             deep storage or log storage refused                                     500
+    │   └── StorageAway          it does not answer; worth another try                                   500
     └── TaskFailure              a task ends FAILED; the text is its errorMsg
 """
 
@@ -52,6 +53,10 @@ class Unavailable(NemetonError):
 
 class StorageError(NemetonError):
     """Deep storage or log storage refused, or what it holds is not what it should be."""
+
+
+class StorageAway(StorageError):
+    """Deep storage or log storage does not answer, or cannot at present. Worth another try."""
 
 
 class TaskFailure(NemetonError):

@@ -101,7 +101,7 @@ class Siege:
     def _part(self, name: str) -> bool:
         node = self._installed.node
         node.kill(name)
-        time.sleep(self._chance.random() * 4)
+        time.sleep(self._chance.random() * 3)
         node.start_part(name)
         if name == "apiserver":
             node.wait_for_api()
@@ -130,7 +130,7 @@ def test_every_task_ends_once_and_its_rows_are_in_once_whatever_is_killed_when(
     while submitting.is_alive() or _unfinished(besieged, submitted) > 0:
         # each in turn, in an order of chance: no part is spared, and none is killed out of breath
         for name in chance.sample(sorted(siege.victims), len(siege.victims)):
-            time.sleep(1 + chance.random() * 4)
+            time.sleep(2 + chance.random() * 6)
             siege.strike(name)
             print(f"{len(submitted)} submitted, killed: {name}", flush=True)
     submitting.join(BACK_S)

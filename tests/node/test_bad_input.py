@@ -65,14 +65,14 @@ def test_submitted_task_cannot_be_edited(installed: Installation) -> None:
 
 
 def test_second_object_of_the_same_task_is_refused_and_the_task_runs_once(installed: Installation) -> None:
-    installed.apply("first", {"task": {**NOOP, "id": "only_once"}})
+    installed.apply("first", {"task": {**NOOP, "id": "only_once_b"}})
     installed.until_shown("first", state="SUCCESS")
-    installed.apply("second", {"task": {**NOOP, "id": "only_once"}})
+    installed.apply("second", {"task": {**NOOP, "id": "only_once_b"}})
     shown = installed.until_shown("second", state="FAILED", reason="Refused")
     assert f"It is the task of the DruidTask {installed.namespace}/first" in shown["message"]
-    log = installed.log("only_once")
+    log = installed.log("only_once_b")
     assert log is not None
-    assert log.count(b"Running task [only_once]") == 1
+    assert log.count(b"Running task [only_once_b]") == 1
 
 
 def test_object_in_a_namespace_that_nobody_watches_says_so_and_runs_nothing(installed: Installation) -> None:
@@ -86,12 +86,12 @@ def test_object_in_a_namespace_that_nobody_watches_says_so_and_runs_nothing(inst
 
 
 def test_object_that_is_deleted_while_its_pod_starts_leaves_nothing(installed: Installation) -> None:
-    installed.apply("brief", {"task": {**NOOP, "id": "brief_1", "runTime": 60_000}})
-    until(lambda: installed.pods_of("brief_1"), "it has a pod")
+    installed.apply("brief", {"task": {**NOOP, "id": "brief_2", "runTime": 60_000}})
+    until(lambda: installed.pods_of("brief_2"), "it has a pod")
     installed.kubectl("delete", "dt", "brief", "--timeout=90s")
     assert installed.object("brief") is None
-    assert installed.finished("brief_1")["statusCode"] == "FAILED"
-    until(lambda: not [pod for pod in installed.pods_of("brief_1") if pod["status"]["phase"] == "Running"], "no pod")
+    assert installed.finished("brief_2")["statusCode"] == "FAILED"
+    until(lambda: not [pod for pod in installed.pods_of("brief_2") if pod["status"]["phase"] == "Running"], "no pod")
 
 
 def test_object_of_nearly_the_size_that_kubernetes_takes_runs(installed: Installation) -> None:

@@ -40,7 +40,7 @@ class DeepStorage:
         Store the files of `folder` as `segment` and return it with its load spec.
 
         All or nothing: a segment whose push fails is not to be seen under its path. Pushing it again replaces it.
-        `folder`'s parent takes the zip for a while. Raises StorageError.
+        `folder`'s parent takes the zip for a while. Raises StorageError, and StorageAway where another try may help.
         """
         load_spec = (
             self._push_local(folder, segment) if self._store.scheme == "file" else self._push_zip(folder, segment)

@@ -18,7 +18,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, from_url
 
-from druid_core.errors import InvalidInput, NotFound, StorageError
+from druid_core.errors import InvalidInput, NotFound, StorageAway, StorageError
 
 if TYPE_CHECKING:  # the library has these for type checkers alone
     from obstore.store import RetryConfig
@@ -65,7 +65,8 @@ class ObjectStore:
     """
     A root below which objects are kept. Paths are relative, with `/` between their parts.
 
-    Every method raises StorageError where the storage refuses, and NotFound where the object does not exist.
+    Every method raises StorageError where the storage refuses, StorageAway where it does not answer after some tries,
+    and NotFound where the object does not exist.
     """
 
     def __init__(self, url: str, scheme: str, bucket: str, prefix: str, store: obstore.store.ObjectStore) -> None:
@@ -175,7 +176,14 @@ def _as_domain_errors(address: str, *, writes: bool = False) -> Generator[None]:
     except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
         raise StorageError(f"Access to [{address}] is denied: {_why(error)}") from error
     except (BaseError, OSError, ValueError) as error:
-        raise StorageError(f"[{address}] cannot be used: {_why(error)}") from error
+        kind = StorageAway if _may_come_back(error) else StorageError
+        raise kind(f"[{address}] cannot be used: {_why(error)}") from error
+
+
+def _may_come_back(error: Exception) -> bool:
+    """Whether a server did not answer, or said that the fault is its own (5xx), or that it has too much to do."""
+    line = str(error).partition("\n")[0]
+    return "error sending request" in line or re.search(r"status code: (5\d\d|429)", line) is not None
 
 
 def _why(error: Exception) -> str:

@@ -17,6 +17,8 @@ from overlord_operator.task_resource import read_time
 
 _SHUTDOWN_REASONS = frozenset({"Terminated", "Shutdown", "NodeShutdown"})
 _START_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
+_INTERRUPTED = ("context canceled", "context deadline exceeded")
+"""Go's words for a call that its caller gave up: the kubelet was restarted, or the runtime was too slow."""
 
 _DISK = re.compile(r"ephemeral-storage|disk|inodes|fs\b")
 
@@ -197,6 +199,10 @@ def _by_container(pod: SeenPod, signal: int | None) -> tuple[Cause, str] | None:
     if main.reason == "ContainerStatusUnknown":
         return Cause.CONTAINER_LOST, _said(
             f"Node {pod.node} lost the peon's container, as after a restart", main.message
+        )
+    if main.reason in _START_REASONS and any(sign in main.message for sign in _INTERRUPTED):
+        return Cause.CONTAINER_LOST, _said(
+            f"Node {pod.node} was interrupted while it started the peon's container", main.message
         )
     if main.reason in _START_REASONS:
         return Cause.CONTAINER_START, _said(

@@ -2,11 +2,12 @@
 
 import logging
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from druid_core.action import SegmentTransactionalInsert
-from druid_core.errors import TaskFailure
+from druid_core.errors import StorageAway, TaskFailure
 from druid_core.interval import Interval
 from druid_core.segment import DataSegment, SegmentIdWithShardSpec
 from druid_core.shard_spec import NumberedShardSpec
@@ -20,6 +21,10 @@ from peon.toolbox import Toolbox
 _log = logging.getLogger(__name__)
 
 _PUBLISH_RETRIES = 4
+
+_PUSH_PATIENCE_SECONDS = 300.0
+"""For a deep storage that is away: it may restart, and what was read for hours is worth the wait. Druid: S3Utils"""
+_LONGEST_PUSH_PAUSE_SECONDS = 30.0
 
 
 @dataclass
@@ -86,10 +91,23 @@ class Publication:
         _log.info(
             "Built segment [%s]: [%d] rows from [%d], [%d] bytes", identity.id, written.rows, rows, written.size_bytes
         )
-        pushed = self.toolbox.deep_storage.push(sink.index_folder, _data_segment(identity, written))
+        pushed = self._store(sink.index_folder, _data_segment(identity, written))
         _log.info("Pushed segment [%s] to [%s]", identity.id, pushed.load_spec)
         self._pushed.append(pushed)
         _remove(sink.folder)
+
+    def _store(self, folder: Path, segment: DataSegment) -> DataSegment:
+        give_up = time.monotonic() + _PUSH_PATIENCE_SECONDS
+        pause = 1.0
+        while True:
+            try:
+                return self.toolbox.deep_storage.push(folder, segment)
+            except StorageAway as away:
+                if time.monotonic() + pause > give_up:
+                    raise
+                _log.warning("Segment [%s] waits for deep storage, next try in %.0f s: %s", segment.id, pause, away)
+            self.toolbox.stop.wait(pause)
+            pause = min(2 * pause, _LONGEST_PUSH_PAUSE_SECONDS)
 
     def _with_core_partitions(self, segment: DataSegment) -> DataSegment:
         if self.time_chunks.appends:

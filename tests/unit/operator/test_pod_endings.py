@@ -374,6 +374,19 @@ ENDINGS: list[tuple[str, JsonObject, Cause, str]] = [
         "executable file not found",
     ),
     (
+        "a kubelet that was restarted while it started the container",
+        raw_pod(
+            phase="Failed",
+            main=terminated(
+                128,
+                "StartError",
+                "failed to create containerd task: failed to create shim task: context canceled",
+            ),
+        ),
+        Cause.CONTAINER_LOST,
+        "was interrupted while it started",
+    ),
+    (
         "an init container that failed",
         raw_pod(
             phase="Failed",

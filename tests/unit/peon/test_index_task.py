@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from druid_core.errors import TaskFailure
+from druid_core.errors import StorageAway, StorageError, TaskFailure
 from druid_core.report import IngestionState
+from druid_core.segment import DataSegment
 from druid_core.storage.deep_storage import DeepStorage
 from druid_core.task import IndexParallelTask, IndexTask, parse_task
 from peon.actions import TaskActions
@@ -226,6 +227,38 @@ def test_a_refused_publish_fails_the_task(house: House) -> None:
     house.refuse["segmentTransactionalInsert"] = {"segments": [], "success": False, "errorMsg": "locks were revoked"}
     with pytest.raises(TaskFailure, match="locks were revoked"):
         house.run(_task([GOOD]))
+
+
+def test_deep_storage_that_is_away_for_a_while_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushes: list[str] = []
+    push = DeepStorage.push
+
+    def away_twice(self: DeepStorage, folder: Path, segment: DataSegment) -> DataSegment:
+        pushes.append(segment.id)
+        if len(pushes) < 3:
+            raise StorageAway("nobody listens")
+        return push(self, folder, segment)
+
+    def wait(_: float) -> None: ...
+
+    monkeypatch.setattr(DeepStorage, "push", away_twice)
+    monkeypatch.setattr(house.stop, "wait", wait)
+    house.run(_task([{"t": DAY[:24], "page": "Oak"}]))
+    assert len(pushes) == 3
+    assert len(house.published) == 1
+
+
+def test_deep_storage_that_refuses_is_not_asked_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushes: list[str] = []
+
+    def refuse(self: DeepStorage, folder: Path, segment: DataSegment) -> DataSegment:
+        pushes.append(segment.id)
+        raise StorageError("denied")
+
+    monkeypatch.setattr(DeepStorage, "push", refuse)
+    with pytest.raises(StorageError, match="denied"):
+        house.run(_task([{"t": DAY[:24], "page": "Oak"}]))
+    assert len(pushes) == 1
 
 
 def test_a_canceled_task_publishes_nothing(house: House) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from druid_core.errors import InvalidInput, NotFound, StorageError
+from druid_core.errors import InvalidInput, NotFound, StorageAway, StorageError
 from druid_core.storage import object_store
 from druid_core.storage.object_store import ObjectStore
 
@@ -138,6 +138,8 @@ def test_a_server_that_is_not_there_is_told_with_its_address(monkeypatch: pytest
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
         _at(monkeypatch, endpoint)
         assert _refusal() == f"[s3://bucket/p/a] cannot be used: nobody listens at {endpoint}"
+        with pytest.raises(StorageAway):
+            ObjectStore.from_url("s3://bucket/p").get("a")
     _at(monkeypatch, "http://no.such.host.invalid")
     assert _refusal() == "[s3://bucket/p/a] cannot be used: no machine has the name in http://no.such.host.invalid"
 
