@@ -66,6 +66,8 @@ class Election:
         self._seen_at = float("-inf")
         self.leader: str | None = None
         """Who has the Lease, as far as this replica knows."""
+        self.term = 0
+        """Counts the times that this replica became leader, after however short a while of not being it."""
 
     @property
     def is_leader(self) -> bool:
@@ -159,6 +161,8 @@ class Election:
             _log.info("The Lease [%s] was not given up: %s", self._name, error)
 
     def _take(self, asked: float) -> None:
+        if not self.is_leader:
+            self.term += 1
         # counted from before the call: its answer may have taken long
         self._ours_until = asked + self._lease_seconds - _MARGIN_SECONDS
         self.leader = self._identity

@@ -176,10 +176,12 @@ class Service:
     async def _lead(self) -> None:
         while True:
             await self._leadership.wait()
+            term = self.election.term
             leading = asyncio.create_task(self._act(), name="acting")
             try:
-                # the clock may end a term as well as a call: look often
-                while self.election.is_leader and not leading.done():
+                # The clock may end a term as well as a call: look often. What was to be done in between was left out:
+                # the next term begins anew, even if it began at once.
+                while self.election.is_leader and self.election.term == term and not leading.done():
                     await asyncio.wait([leading], timeout=0.5)
             finally:
                 leading.cancel()

@@ -79,6 +79,20 @@ def _election(store: LeaseStore, identity: str, clock: Clock) -> Election:
     return Election(store, "tasks", "nemeton", identity, 10, 3.0, lambda _: None, clock)
 
 
+async def test_a_lease_that_ran_out_for_a_moment_begins_a_new_term():
+    store, clock = LeaseStore(), Clock()
+    one = _election(store, "one", clock)
+    await one.step()
+    clock.now += 3
+    await one.step()
+    assert one.term == 1
+    clock.now += 9
+    assert not one.is_leader
+    await one.step()
+    assert one.is_leader
+    assert one.term == 2
+
+
 async def test_the_lease_is_renewed_while_the_operators_own_loop_is_busy():
     store, told = LeaseStore(), list[bool]()
     renewed = threading.Event()
