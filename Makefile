@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 COUNT ?= 20
+TASKS ?= 300
 PATHS := core api operator peon-image cli images tests
 
 .DEFAULT_GOAL := help
@@ -55,8 +56,9 @@ format: setup ## put the code into its form
 bench: setup ## measure against Apache Druid (docs/benchmarks.md says what and how)
 	$(BIN)/python -m tests.bench
 
-chaos: setup ## kill parts at random moments, COUNT=20 times each
+chaos: setup ## kill parts at random moments: COUNT=20 times each here, over TASKS=300 tasks on a node of Kubernetes
 	$(BIN)/python -m pytest tests/e2e -m chaos --kills $(COUNT)
+	$(BIN)/python -m pytest tests/chaos -m chaos --tasks $(TASKS) --capture no
 
 clean: ## the environment, caches and the demo's data
 	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis nemeton-data
