@@ -115,8 +115,11 @@ async def _announcement(request: Request) -> RunnerAnnouncement:
 async def _hear(replica: Replica, runner: RunnerAnnouncement) -> Orders:
     """Write down what the runner says, and what follows from it; the orders."""
     now_ms = replica.clock_ms()
+    # By itself: who holds a runner's row must not wait for attempts, because a report has its attempts and then wants
+    # the runner's row.
     async with transaction(replica.pool) as tx:
         await orders.hear(tx, runner, now_ms)
+    async with transaction(replica.pool) as tx:
         attempts = await orders.compare(tx, runner)
         gone, changed = await orders.take_word(tx, runner, attempts, now_ms)
         if not gone and not changed:
