@@ -92,11 +92,17 @@ class _Story:
             self.note(f"{what}: CPU a task, {name}", "ms", 1000 * seconds / tasks)
 
     def written(self, name: str, tasks: int) -> None:
-        """Note writes a task since the mark; Events apart, for these have a budget by the second."""
+        """
+        Note writes a task since the mark.
+
+        Events stand apart, for these have a budget by the second, and so do removals of finished pods: they come a
+        minute later, and may be of pods of an earlier part of the story.
+        """
         writes = self.writes()
         for (verb, resource), count in sorted(writes.items()):
             self._say(f"    {verb} {resource}: {count}")
         events = writes.pop(("POST", "events"), 0)
+        writes.pop(("DELETE", "pods"), 0)
         self.note(name, "writes", writes.total() / tasks)
         self.note(f"{name}, Events", "writes", events / tasks)
 
