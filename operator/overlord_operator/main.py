@@ -65,6 +65,13 @@ async def serve(settings: OperatorSettings, cluster: Cluster, logs: TaskLogs | N
     loop = asyncio.get_running_loop()
     working = asyncio.create_task(service.run(), name="service")
     stopping = asyncio.create_task(told_to_stop.wait(), name="stop")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop.set)
+    # First our own list: what kopf lists when its watches begin is known by then, and costs little. The other way round
+    # a leader's first look at thousands of tasks waits until kopf has handled each.
+    listing = asyncio.create_task(service.has_listed.wait(), name="first list")
+    await asyncio.wait([working, stopping, listing], return_when=asyncio.FIRST_COMPLETED)
+    listing.cancel()
     here = asyncio.all_tasks(loop)  # this one among them
     watches = await kopf.spawn_tasks(
         registry=handlers.registry(service),
@@ -75,7 +82,7 @@ async def serve(settings: OperatorSettings, cluster: Cluster, logs: TaskLogs | N
         stop_flag=stop_watching,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        # after kopf, which would end its watches first and us not at all
+        # once more: kopf set its own, which would end its watches first and us not at all
         loop.add_signal_handler(number, told_to_stop.set)
     watching = asyncio.create_task(asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED), name="watches")
     await asyncio.wait([working, stopping, watching], return_when=asyncio.FIRST_COMPLETED)

@@ -84,6 +84,8 @@ class Service:
             self._on_leadership,
         )
         self._leadership = asyncio.Event()
+        self.has_listed = asyncio.Event()
+        """Set once everything has been listed."""
         self.seen_at = time.monotonic()
         """When anything was last heard of the cluster."""
         self.beat_at = time.monotonic()
@@ -141,6 +143,7 @@ class Service:
         for ref in self.mirror.lose_unlisted(tasks, pods):
             self._look(ref)
         self.mirror.is_complete = True
+        self.has_listed.set()
         self.seen_at = time.monotonic()
 
     # leading
