@@ -31,6 +31,7 @@ SHORT = 24
 ROWS = 3
 DATA_SOURCE = "chaos"
 BACK_S = 300.0
+LEFT_IN_PEACE = 3
 
 
 def task(number: int) -> dict[str, Any]:
@@ -127,7 +128,8 @@ def test_every_task_ends_once_and_its_rows_are_in_once_whatever_is_killed_when(
 
     submitting = threading.Thread(target=submit_all, daemon=True)
     submitting.start()
-    while submitting.is_alive() or _unfinished(besieged, submitted) > 0:
+    # the last few are left in peace: alone they would draw every strike, and might never come to their end
+    while submitting.is_alive() or _unfinished(besieged, submitted) > LEFT_IN_PEACE:
         # each in turn, in an order of chance: no part is spared, and none is killed out of breath
         for name in chance.sample(sorted(siege.victims), len(siege.victims)):
             time.sleep(2 + chance.random() * 6)
