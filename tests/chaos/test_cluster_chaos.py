@@ -26,7 +26,7 @@ from tests.support.cluster.client import Refused as ApiRefused
 from tests.support.house import until
 from tests.support.installed import RELEASE, Installation
 
-SHORT = 24
+SHORT = 12
 """Tasks, where nobody says how many."""
 ROWS = 3
 DATA_SOURCE = "chaos"
