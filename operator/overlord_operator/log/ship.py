@@ -71,6 +71,9 @@ def _finish(
     pod_log: "SpooledTemporaryFile[bytes] | None",
     why: str,
 ) -> None:
+    # Looked for anew, after the parts: a keeper that was still alive stores the whole before it takes its parts away.
+    if logs.has_log_of(task_id, attempt):
+        return
     pod_log_bytes = pod_log.seek(0, 2) if pod_log is not None else 0
     if pod_log is not None and pod_log_bytes > parts.size:
         logs.finish_attempt(task_id, attempt, _chunks_of(pod_log, 0))

@@ -51,6 +51,19 @@ async def test_a_log_that_its_keeper_stored_is_left_as_it_is(logs: TaskLogs) -> 
     assert stored(logs) == b"whole"
 
 
+@pytest.mark.parametrize("parts", [[], [b"the beg"]])
+async def test_a_keeper_that_stores_its_log_meanwhile_has_the_last_word(logs: TaskLogs, parts: list[bytes]) -> None:
+    for index, part in enumerate(parts):
+        logs.push_part("t", 1, index, part)
+
+    async def while_the_kubelet_is_asked(into: BinaryIO) -> bool:
+        logs.finish_attempt("t", 1, b"the beginning and the end")
+        return False
+
+    assert await make_safe(logs, "t", 1, while_the_kubelet_is_asked)
+    assert stored(logs) == b"the beginning and the end"
+
+
 @pytest.mark.parametrize(
     ("parts", "of_kubelet", "expected"),
     [
