@@ -32,6 +32,9 @@ CHUNK_BYTES = 1 << 20
 LOOK_SECONDS = 0.1
 """How often storage is looked at while what a peon left behind is on its way there."""
 
+READS = 4
+"""How often bytes of a log that is being written are asked for before storage is said to refuse."""
+
 _LONG_LIMIT = 1 << 63
 
 
@@ -150,7 +153,7 @@ async def _stored_log(request: Request, task_id: str, offset: int) -> Response |
         size = log.size
         start = min(offset, size) if offset >= 0 else max(0, size + offset)
         if size - start <= CHUNK_BYTES:
-            return PlainResponse(await _read(logs, task_id, log, start, size), 200, TEXT)
+            return PlainResponse(await read_log(logs, task_id, log, start, size), 200, TEXT)
     except NotFound:
         return None
     except StorageError as error:
@@ -162,22 +165,26 @@ async def _stored_log(request: Request, task_id: str, offset: int) -> Response |
 
 async def _pieces(logs: TaskLogs, task_id: str, log: StoredLog, start: int, end: int) -> AsyncIterator[bytes]:
     for piece in range(start, end, CHUNK_BYTES):
-        yield await _read(logs, task_id, log, piece, min(piece + CHUNK_BYTES, end))
+        yield await read_log(logs, task_id, log, piece, min(piece + CHUNK_BYTES, end))
 
 
-async def _read(logs: TaskLogs, task_id: str, log: StoredLog, start: int, end: int) -> bytes:
+async def read_log(logs: TaskLogs, task_id: str, log: StoredLog, start: int, end: int) -> bytes:
     """
-    Bytes of a log, from wherever they lie by now: parts become a whole while somebody reads them.
+    Bytes of a log, from wherever they lie by now: parts grow, and become a whole, while somebody reads them.
 
-    Raises NotFound when they are nowhere.
+    A part that is replaced at this very moment is read anew, for S3 servers refuse it then in ways of their own. Raises
+    NotFound when the bytes are nowhere, StorageError when the storage keeps refusing.
     """
-    try:
-        return await asyncio.to_thread(log.read, start, end)
-    except NotFound:
-        moved = await asyncio.to_thread(logs.best_log, task_id)
-        if moved is None:
-            raise
-        return await asyncio.to_thread(moved.read, start, end)
+    for _ in range(READS - 1):
+        try:
+            return await asyncio.to_thread(log.read, start, end)
+        except (NotFound, StorageError):
+            await asyncio.sleep(LOOK_SECONDS)
+            moved = await asyncio.to_thread(logs.best_log, task_id)
+            if moved is None:
+                raise
+            log = moved
+    return await asyncio.to_thread(log.read, start, end)
 
 
 def _unreadable(what: str, task_id: str, error: StorageError) -> Response:
