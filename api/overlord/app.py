@@ -17,8 +17,8 @@ from overlord import events, metrics, node
 from overlord.action import routes as action_routes
 from overlord.auth import routes as auth_routes
 from overlord.db.hints import Hints
-from overlord.db.migrate import migrate
-from overlord.db.pool import DATABASE_AWAY, connect
+from overlord.db.opening import open_database
+from overlord.db.pool import DATABASE_AWAY
 from overlord.edge import Edge
 from overlord.log import routes as log_routes
 from overlord.log.peon import PeonClient
@@ -46,11 +46,10 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
-            pool = await connect(settings.database_url, max_size=settings.database_pool_size)
+            pool = await open_database(
+                settings.database_url, settings.database_pool_size, settings.database_wait_seconds
+            )
             stack.callback(pool.terminate)
-            ran = await migrate(pool)
-            if ran:
-                events.info("the database was migrated", files=ran)
             hints = Hints(settings.database_url)
             replica = Replica(settings, pool, hints, await load_secret(pool), clock_ms)
             queue = TaskQueue(replica)

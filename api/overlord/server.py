@@ -6,6 +6,8 @@ import signal
 import socket
 import sys
 from collections.abc import Generator
+from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -28,6 +30,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._life = contextlib.AsyncExitStack()
+        self._coming_up: asyncio.Task[Any] | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -37,8 +40,22 @@ class _Server(uvicorn.Server):
             loop.add_signal_handler(name, self.handle_exit, name, None)
         yield
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._coming_up is not None:
+            self._coming_up.cancel()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._life.enter_async_context(self._app.router.lifespan_context(self._app))
+        application = self._app.router.lifespan_context(self._app)
+        coming_up = self._coming_up = asyncio.create_task(self._life.enter_async_context(application))
+        try:
+            await coming_up
+        except asyncio.CancelledError:
+            if self.should_exit:  # told to stop while it waited for its database
+                return
+            raise
+        finally:
+            self._coming_up = None
         try:
             await super().startup(sockets)
         except BaseException:  # uvicorn exits where it cannot listen
@@ -56,7 +73,7 @@ def run(settings: OverlordSettings) -> None:
     """
     Serve until SIGTERM or SIGINT; exits with 1 where it cannot listen.
 
-    Raises Unavailable where the database does not answer, InvalidInput where a setting makes no sense.
+    Raises Unavailable where the database does not answer for too long, InvalidInput where a setting makes no sense.
     """
     events.configure()
     app = create_app(settings)
@@ -80,7 +97,7 @@ def run(settings: OverlordSettings) -> None:
     server = _Server(config, app)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
-    if not server.started:
+    if not server.started and not server.should_exit:
         sys.exit(1)
 
 

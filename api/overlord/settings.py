@@ -47,6 +47,13 @@ class OverlordSettings(BaseModel):
     database_pool_size: int = Field(default=16, ge=2)
     """Connections to Postgres, a replica. 16 keep two cores of Postgres busy; more only queue there."""
 
+    database_wait_seconds: float = Field(default=300.0, ge=0)
+    """
+    How long a start waits for a database that does not answer, in seconds. Five minutes outlast its restart, its
+    failover, and the pod or machine that it is still waiting for itself; what only a person can mend is told by then.
+    A user, password or database that is refused ends the start at once. 0: it is asked once.
+    """
+
     max_body_bytes: int = Field(default=128 << 20, ge=1024)
     """
     The largest request body, in bytes, after gzip is undone. Druid takes tasks above 60 MiB with a warning, so twice

@@ -6,8 +6,9 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import pytest
 from httpx import AsyncClient, ConnectError
@@ -29,13 +30,14 @@ def _free_port() -> int:
 
 
 @asynccontextmanager
-async def serving(database_url: str, port: int) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def serving(database_url: str, port: int, **more: str) -> AsyncGenerator[asyncio.subprocess.Process]:
     """`python -m overlord.server`, killed at the end of the block if it is still there."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT / "core"), str(ROOT / "api")]),
         "NEMETON_DATABASE_URL": database_url,
         "NEMETON_PORT": str(port),
+        **more,
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "overlord.server", env=environment, stderr=asyncio.subprocess.PIPE
@@ -98,6 +100,107 @@ async def test_a_wrong_setting_ends_the_start_with_a_sentence(database_url: str)
         _, errors = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode != 0
         assert b"NEMETON_PORT" in errors
+
+
+@asynccontextmanager
+async def door_of(database_url: str, folder: Path) -> AsyncGenerator[None]:
+    """A second way to the server, through a socket in `folder` that is there for the time of the block."""
+    parts = urlsplit(database_url)
+    sockets = parse_qs(parts.query).get("host")
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        finally:
+            writer.close()
+
+    async def let_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = (
+            await asyncio.open_unix_connection(f"{sockets[0]}/.s.PGSQL.5432")
+            if sockets
+            else await asyncio.open_connection(parts.hostname, parts.port or 5432)
+        )
+        await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer), return_exceptions=True)
+
+    async with await asyncio.start_unix_server(let_in, folder / ".s.PGSQL.5432"):
+        yield
+
+
+def late_url(database_url: str, folder: Path) -> str:
+    """The same database through `door_of` the same folder."""
+    parts = urlsplit(database_url)
+    user = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}@", query=urlencode({"host": str(folder)})))
+
+
+async def words_until(process: asyncio.subprocess.Process, words: bytes) -> bytes:
+    """What the process says until it says `words`."""
+    assert process.stderr is not None
+    said = b""
+    async with asyncio.timeout(60):
+        while words not in said:
+            line = await process.stderr.readline()
+            assert line, f"it ended without [{words.decode()}]: {said.decode()}"
+            said += line
+    return said
+
+
+async def test_overlords_that_start_before_their_database_serve_once_it_is_there(
+    postgres: TestPostgres, tmp_path: Path
+) -> None:
+    url = await postgres.empty()
+    late = late_url(url, tmp_path)
+    ports = (_free_port(), _free_port())
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(serving(late, port)) for port in ports]
+        for process in processes:
+            assert b"nobody listens there" in await words_until(process, b"waiting for the database")
+        await stack.enter_async_context(door_of(url, tmp_path))
+        for port in ports:
+            client = await stack.enter_async_context(AsyncClient(base_url=f"http://127.0.0.1:{port}"))
+            await ready(client)
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert [await process.wait() for process in processes] == [0, 0]
+    await postgres.drop(url)
+
+
+async def test_an_overlord_that_waits_in_vain_ends_with_1_and_a_sentence(database_url: str, tmp_path: Path) -> None:
+    late = late_url(database_url, tmp_path)
+    async with serving(late, _free_port(), NEMETON_DATABASE_WAIT_SECONDS="2") as process:
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 1
+        assert errors.decode().splitlines()[-1].endswith("It was waited for 2 s (NEMETON_DATABASE_WAIT_SECONDS)")
+        assert b"Traceback" not in errors
+
+
+async def test_an_overlord_that_waits_for_its_database_stops_when_told_to(database_url: str, tmp_path: Path) -> None:
+    async with serving(late_url(database_url, tmp_path), _free_port()) as process:
+        await words_until(process, b"waiting for the database")
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+
+
+async def test_a_database_that_does_not_exist_is_not_waited_for(postgres: TestPostgres) -> None:
+    async with serving(postgres.url("no_such_database"), _free_port()) as process:
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 1
+        assert b'does not let us in: database "no_such_database" does not exist' in errors
+        assert b"waiting" not in errors
+
+
+async def test_a_user_who_is_refused_is_not_waited_for(postgres: TestPostgres) -> None:
+    parts = urlsplit(postgres.url("postgres"))
+    stranger = urlunsplit(parts._replace(netloc=f"nobody-here:secret@{parts.netloc.rpartition('@')[2]}"))
+    async with serving(stranger, _free_port()) as process:
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 1
+        assert b"does not let us in" in errors
+        assert b"waiting" not in errors
+        assert b"secret" not in errors
 
 
 async def test_an_empty_database_gets_all_tables_and_a_second_start_none(postgres: TestPostgres) -> None:

@@ -55,6 +55,14 @@ def test_settings_by_name_reach_the_process_with_their_types() -> None:
     assert _settings(_container(VALUES / "aws.yaml", "operator"))["NEMETON_LAUNCH_TIMEOUT_SECONDS"] == "1200"
 
 
+@SETS
+def test_an_overlord_that_waits_for_its_database_is_not_killed_meanwhile(values: Path) -> None:
+    container = _container(values, "overlord")
+    probe = container["startupProbe"]
+    patience = probe["failureThreshold"] * probe["periodSeconds"]
+    assert patience >= int(_settings(container)["NEMETON_DATABASE_WAIT_SECONDS"]) + 300
+
+
 def test_peons_get_the_bucket_and_its_keys_as_the_operator_does() -> None:
     container = _container(VALUES / "trial.yaml", "operator")
     told = _settings(container)

@@ -12,6 +12,9 @@ from overlord.db.pool import Pool, transaction
 _LOCK_KEY = 0x6E656D65746F6E
 """One migration at a time, whatever number of replicas starts: "nemeton" in ASCII."""
 
+_PATIENCE_SECONDS = 3600.0
+"""Of one statement here: an index over the segments of years, or the wait while another replica makes it."""
+
 
 async def migrate(pool: Pool) -> list[str]:
     """Bring the schema up to date; the names of the files that were run now. Calling twice is calling once."""
@@ -25,7 +28,7 @@ async def migrate(pool: Pool) -> list[str]:
     )
     ran: list[str] = []
     async with transaction(pool) as tx:
-        await tx.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)
+        await tx.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY, timeout=_PATIENCE_SECONDS)
         # IF NOT EXISTS speaks up (NOTICE) about each thing that is there; nobody needs to hear it at every start
         await tx.execute("SET LOCAL client_min_messages = warning")
         await tx.execute(
@@ -35,7 +38,7 @@ async def migrate(pool: Pool) -> list[str]:
         done = {row["name"] for row in await tx.fetch("SELECT name FROM nemeton_migrations")}
         for entry in files:
             if entry.name not in done:
-                await tx.execute(entry.read_text(encoding="utf-8"))
+                await tx.execute(entry.read_text(encoding="utf-8"), timeout=_PATIENCE_SECONDS)
                 await tx.execute("INSERT INTO nemeton_migrations (name) VALUES ($1)", entry.name)
                 ran.append(entry.name)
     return ran

@@ -35,6 +35,14 @@ that breaks in the moment in which a statement is begun on it.
 """
 
 
+_NEVER_LETS_IN = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+"""A wrong user, password or database, or one that is not ours: asking again does not heal it."""
+
+
 _NO_URL = "The database URL is none: expected postgresql://user:password@host:5432/database"
 """Without the text of the library, which may quote a part of the URL that is the password."""
 
@@ -47,7 +55,8 @@ async def connect(url: str, *, min_size: int = 2, max_size: int = 16) -> Pool:
     """
     A pool on the database at `url`.
 
-    Raises InvalidInput for what is no URL of a database, Unavailable when nobody answers there or we are not let in.
+    Raises InvalidInput for what is no URL of a database and where we will never be let in, Unavailable when nobody
+    answers there or we are not let in at present.
     """
     where = _address(url)
     try:
@@ -63,6 +72,8 @@ async def connect(url: str, *, min_size: int = 2, max_size: int = 16) -> Pool:
         )
     except ValueError as error:
         raise InvalidInput(_NO_URL) from error
+    except _NEVER_LETS_IN as error:
+        raise InvalidInput(f"The metadata database [{where}] does not let us in: {error}") from error
     except DATABASE_AWAY as error:
         raise Unavailable(f"The metadata database [{where}] does not answer: {_why(error)}") from error
     except asyncpg.PostgresError as error:

@@ -31,7 +31,7 @@
 {{- fail (printf "overlord.autoscaling.minReplicas (%v) is above maxReplicas (%v)." $autoscaling.minReplicas $autoscaling.maxReplicas) -}}
 {{- end -}}
 {{- include "nemeton.checkSettings" (dict "part" "overlord" "settings" .Values.overlord.settings "ours" (list
-      "database_url" "host" "port" "public_url" "task_logs")) -}}
+      "database_url" "database_wait_seconds" "host" "port" "public_url" "task_logs")) -}}
 {{- include "nemeton.checkSettings" (dict "part" "operator" "settings" .Values.operator.settings "ours" (list
       "overlord" "release" "namespace" "identity" "task_namespaces" "default_task_namespace" "capacity" "task_logs"
       "deep_storage" "host" "port" "pod_templates" "kueue_queue" "peon_image" "peon_image_pull_policy"

@@ -79,7 +79,8 @@ def plan(wishes: Wishes, folder: DataFolder, say: Callable[[str], None]) -> Plan
         port=port,
         where=url,
         # By the environment: a database's URL may hold a password, and command lines are public.
-        environment=environment | {"NEMETON_DATABASE_URL": database_url},
+        # Not waiting for it: whoever stands before the house learns at once; later the part is started again anyway.
+        environment=environment | {"NEMETON_DATABASE_URL": database_url, "NEMETON_DATABASE_WAIT_SECONDS": "0"},
         log=folder.logs / "overlord.log",
         record=folder.record("overlord"),
     )

@@ -1,6 +1,7 @@
 """What the command says when something is not as the person thought."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -35,7 +36,8 @@ def status(code: str) -> bytes:
 )
 def test_overlord_without_its_database_says_one_sentence(url: str, words: str) -> None:
     command = [sys.executable, "-m", "nemeton", "overlord", "--database-url", url, "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    environment = os.environ | {"NEMETON_DATABASE_WAIT_SECONDS": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
     assert done.returncode == 1
     assert words in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
