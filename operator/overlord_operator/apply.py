@@ -12,6 +12,7 @@ from typing import Any, Protocol, assert_never
 import orjson
 
 from druid_core.errors import CapacityExceeded, InvalidInput, InvalidTask, Unavailable
+from druid_core.storage.task_logs import TaskLogs
 from overlord_operator import names
 from overlord_operator.budget import Budget
 from overlord_operator.cluster.client import PODS, SECRETS, Cluster
@@ -20,6 +21,7 @@ from overlord_operator.events import Storyteller, happenings
 from overlord_operator.mirror import Mirror, Ref
 from overlord_operator.observed import Observed, Refusal, Submission
 from overlord_operator.overlord_client import OverlordClient
+from overlord_operator.payload import with_payload
 from overlord_operator.peon import peon_defaults, pod_request
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.refusal import cause_of_refusal
@@ -85,6 +87,7 @@ class Hands:
         templates: Callable[[], Mapping[str, Mapping[str, Any]]],
         storyteller: Storyteller,
         surroundings: Surroundings,
+        logs: TaskLogs | None = None,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -93,6 +96,7 @@ class Hands:
         self._templates = templates
         self._storyteller = storyteller
         self._around = surroundings
+        self._logs = logs
         self._defaults = peon_defaults(settings)
         self._refreshes = Budget(settings.refreshes_a_second, settings.refreshes_a_second)
         self._held_back: set[Ref] = set()
@@ -226,6 +230,7 @@ class Hands:
             request = pod_request(
                 assignment, task, self._defaults, self._settings, observed.execution, templates, step.oom_kills
             )
+            request = await with_payload(request, self._overlord, self._logs)
             pod = peon_pod(request)
             with contextlib.suppress(AlreadyExists):
                 await self._cluster.create(SECRETS, ref.namespace, token_secret(request))

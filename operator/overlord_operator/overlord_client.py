@@ -81,6 +81,15 @@ class OverlordClient:
             raise InvalidTask(message)
         raise Unavailable(f"The Overlord at {self._url} answered {status} to a task: {message}")
 
+    async def payload(self, task_id: str, token: str) -> bytes:
+        """The task's JSON, whole; `token` is that of an attempt which is not over."""
+        path = f"/nemeton/v1/task/{quote(task_id, safe='')}/payload"
+        status, text = await self._exchange("GET", path, None, {"Authorization": f"Bearer {token}"})
+        if status != 200:
+            message = _message(_json(text), "no reason given")
+            raise Unavailable(f"The Overlord at {self._url} answered {status} to the question for a payload: {message}")
+        return text
+
     async def shut_down(self, task_id: str) -> None:
         """Ask that a task end. One that is finished, or unknown, stays as it is. Calling twice is calling once."""
         status, answer = await self._call("POST", f"{_TASK}/{quote(task_id, safe='')}/shutdown", b"{}")
@@ -103,6 +112,17 @@ class OverlordClient:
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float = _ANSWER_TIMEOUT_SECONDS,
     ) -> tuple[int, Any]:
+        status, text = await self._exchange(method, path, body, headers, timeout_seconds)
+        return status, _json(text)
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = _ANSWER_TIMEOUT_SECONDS,
+    ) -> tuple[int, bytes]:
         if self._http is None:
             # Another machine's proxy has no place between a runner and its Overlord.
             self._http = aiohttp.ClientSession(trust_env=False, connector=aiohttp.TCPConnector(limit=64))
@@ -114,8 +134,7 @@ class OverlordClient:
                 headers={"Content-Type": "application/json", **(headers or {})},
                 timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=5),
             ) as response:
-                text = await response.read()
-                return response.status, _json(text)
+                return response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(
                 f"The Overlord at {self._url} does not answer: {error or type(error).__name__}"

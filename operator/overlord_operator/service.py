@@ -73,7 +73,7 @@ class Service:
         burst = 10 * settings.events_a_second
         storyteller = Storyteller(cluster, Budget(settings.events_a_second, burst), burst / 2, identity)
         templates = Templates(settings.pod_templates)
-        self._hands = Hands(settings, cluster, overlord, self.mirror, templates.read, storyteller, self)
+        self._hands = Hands(settings, cluster, overlord, self.mirror, templates.read, storyteller, self, logs)
         self.election = Election(
             self._lease_cluster,
             settings.namespace,

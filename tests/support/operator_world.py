@@ -26,6 +26,7 @@ from druid_core.runner import (
     TaskOutcome,
 )
 from druid_core.status import RunnerStatusCode, TaskStatus
+from druid_core.storage.task_logs import TaskLogName
 from overlord_operator import names
 from overlord_operator.apply import DRUID_TASKS, Hands
 from overlord_operator.assignments import Runner
@@ -247,6 +248,12 @@ class FakeOverlord:
             self._begin(task_id)
         return task_id
 
+    async def payload(self, task_id: str, token: str) -> bytes:
+        self._answer()
+        attempt = int(token.removeprefix(f"token-{task_id}-"))
+        assert self.attempts[task_id, attempt] != "ENDED", "its token is void"
+        return orjson.dumps(self.tasks[task_id])
+
     async def shut_down(self, task_id: str) -> None:
         self._answer()
         if task_id in self.statuses and not self.statuses[task_id].is_complete:
@@ -335,6 +342,17 @@ def _ref(key: tuple[str, int]) -> AttemptRef:
     return AttemptRef(task_id=key[0], attempt=key[1])
 
 
+class FakePayloads:
+    """Of log storage the part to which payloads of Druid's own peons go."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def push(self, task_id: str, name: TaskLogName, data: bytes) -> None:
+        assert name is TaskLogName.PAYLOAD
+        self.kept[task_id] = data
+
+
 class World:
     """One operator at a time between the two; `restart` is a new one."""
 
@@ -352,6 +370,9 @@ class World:
         self.storage_is_away = False
         self.safe_logs: set[tuple[str, int]] = set()
         self.rows: int | None = 42
+        self.templates: dict[str, Raw] = {}
+        """The release's pod templates."""
+        self.payloads = FakePayloads()
         self.looks: dict[Ref, int] = {}
         self.restart()
 
@@ -365,7 +386,10 @@ class World:
         overlord: Any = self.overlord
         self.runner = Runner(self.settings, overlord, self.mirror, self.reconciler, self.queue)
         storyteller = Storyteller(cluster, Budget(1e9, 1e9), 0, "operator-0")
-        self.hands = Hands(self.settings, cluster, overlord, self.mirror, dict, storyteller, self)
+        logs: Any = self.payloads
+        self.hands = Hands(
+            self.settings, cluster, overlord, self.mirror, lambda: self.templates, storyteller, self, logs
+        )
         self.looks.clear()
         self._reports: list[tuple[Ref, Report]] = []
 

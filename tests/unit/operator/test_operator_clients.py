@@ -243,6 +243,19 @@ async def test_a_task_that_is_not_taken_says_why(
     await overlord.close()
 
 
+async def test_a_payload_is_asked_for_with_the_token_of_the_attempt_and_kept_word_for_word(api: Script):
+    api.say(200, {"type": "noop", "id": "a/b"})
+    overlord = OverlordClient(api.url)
+    assert orjson.loads(await overlord.payload("a/b", "t1")) == {"type": "noop", "id": "a/b"}
+    api.answers.clear()
+    api.say(403, {"error": "Attempt 1 of task [a/b] is void"})
+    with pytest.raises(Unavailable, match="is void"):
+        await overlord.payload("a/b", "t1")
+    await overlord.close()
+    assert api.asked[0][:2] == ("GET", "/nemeton/v1/task/a%2Fb/payload")
+    assert api.asked[0][3]["authorization"] == "Bearer t1"
+
+
 async def test_an_overlord_that_is_not_there_is_unavailable():
     overlord = OverlordClient("http://127.0.0.1:1")
     with pytest.raises(Unavailable, match="does not answer"):
