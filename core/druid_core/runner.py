@@ -137,7 +137,10 @@ class AttemptReport(WireModel):
     None: no other attempt.
     """
     waiting_for: str | None = None
-    """With STARTING: what its start still waits for, in words: the scheduler's own, an image, a quota."""
+    """
+    With STARTING: what its start still waits for, in words: the scheduler's own, an image, a quota. A runner that does
+    not list the attempt (it has made nothing of it yet) is ordered to start it for as long.
+    """
 
 
 class PendingReason(StrEnum):

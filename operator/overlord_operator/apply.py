@@ -46,6 +46,7 @@ from overlord_operator.steps import (
     TakeUp,
     WriteStatus,
 )
+from overlord_operator.task_resource import read_time
 from overlord_operator.task_status import status_patch
 
 _log = logging.getLogger(__name__)
@@ -253,7 +254,7 @@ class Hands:
 
     def _refuse(self, observed: Observed, attempt: int, cause: Cause, message: str) -> None:
         before = observed.memory.refusals.get(attempt)
-        first_ms = before.first_ms if before is not None else observed.now_ms
+        first_ms = before.first_ms if before is not None else _refused_ms(observed, attempt) or observed.now_ms
         waited_ms = observed.now_ms - first_ms
         again_ms = observed.now_ms + min(max(_REFUSED_AGAIN_MS, waited_ms // 4), 60_000)
         observed.memory.refusals[attempt] = Refusal(cause, message, first_ms, again_ms)
@@ -364,6 +365,12 @@ class Hands:
     def _see_task(self, raw_task: dict[str, Any] | None) -> None:
         if raw_task is not None:
             self._mirror.see_task(raw_task)
+
+
+def _refused_ms(observed: Observed, attempt: int) -> int | None:
+    """When the pod of an attempt was refused first, as far as the object tells: by this process or one before it."""
+    records = observed.task.status.attempts if observed.task is not None else []
+    return next((read_time(record.refused_at) for record in records if record.attempt == attempt), None)
 
 
 def _is_gone(raw_object: Mapping[str, Any]) -> bool:

@@ -67,6 +67,22 @@ def attempts_of(observed: Observed, task_id: str) -> list[AttemptView]:
     return [views[attempt] for attempt in sorted(views)]
 
 
+def refused_record(attempt: int, refusal: Refusal) -> AttemptRecord:
+    """What the history says of an attempt whose pod is not let in yet."""
+    return AttemptRecord(attempt=attempt, refused_at=time_text(refusal.first_ms))
+
+
+def refused_report(observed: Observed, task_id: str, attempt: int, refusal: Refusal) -> AttemptReport:
+    """What the Overlord is to hear of it."""
+    return AttemptReport(
+        runner_id=observed.settings.release,
+        task_id=task_id,
+        attempt=attempt,
+        state=AttemptState.STARTING,
+        waiting_for=refusal.message,
+    )
+
+
 def history_of(task: DruidTask | None, views: Iterable[AttemptView]) -> list[AttemptRecord]:
     """All attempts that are known to have ended: those that the object tells of, and those that it will."""
     known = list(task.status.attempts) if task is not None else []
@@ -153,6 +169,7 @@ def _view(
         node=(reading.node if reading is not None else None) or known.node,
         cause=cause.value if is_over and cause is not None else None,
         message=message if is_over else None,
+        refused_at=known.refused_at,
         started_at=time_text(started_ms) if started_ms is not None else known.started_at,
         ended_at=(known.ended_at or time_text(ended_ms)) if is_over else None,
         exit_code=(reading.exit_code if reading is not None else None) if is_over else None,

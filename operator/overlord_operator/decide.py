@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from druid_core.runner import AttemptState
 from druid_core.status import TaskStatus
 from overlord_operator import names, retry
-from overlord_operator.attempts import AttemptView, attempts_of, history_of, is_hopeless, launch_timeout_ms
+from overlord_operator.attempts import (
+    AttemptView,
+    attempts_of,
+    history_of,
+    is_hopeless,
+    launch_timeout_ms,
+    refused_report,
+)
 from overlord_operator.observed import Observed, ObservedPod
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.phase import launch_deadline_ms
@@ -166,6 +173,10 @@ def _attend(observed: Observed, views: Sequence[AttemptView], status: DruidTaskS
             steps.append(ReleasePod(pod.name, pod.uid))
     for attempt, refusal in memory.refusals.items():
         if not is_hopeless(observed, refusal) and not any(view.attempt == attempt for view in views):
+            assignment = memory.assignment
+            if assignment is not None and assignment.attempt == attempt and attempt not in memory.stops:
+                report = refused_report(observed, assignment.task_id, attempt, refusal)
+                steps += [Report(report)] if memory.reported.get(attempt) != report else []
             steps.append(
                 LookAgain(max(now_ms + 1, min(refusal.again_ms, refusal.first_ms + launch_timeout_ms(observed))))
             )

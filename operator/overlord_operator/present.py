@@ -7,7 +7,7 @@ from urllib.parse import quote
 from druid_core.runner import AttemptState, Explanation, PendingReason
 from druid_core.status import RunnerStatusCode, StatusCode, TaskStatus
 from overlord_operator import names
-from overlord_operator.attempts import PEON_PORT, AttemptView
+from overlord_operator.attempts import PEON_PORT, AttemptView, refused_record
 from overlord_operator.observed import Observed
 from overlord_operator.pod.cause import Cause
 from overlord_operator.task_resource import DruidTask, data_source_of, read_time
@@ -56,6 +56,9 @@ def present(
             attempts = with_attempt(attempts, view.record)
     raw_task = task.spec.task or {}
     assignment = observed.memory.assignment
+    refusal = observed.memory.refusals.get(assignment.attempt) if assignment is not None else None
+    if assignment is not None and refusal is not None and not any(view.attempt == assignment.attempt for view in views):
+        attempts = with_attempt(attempts, refused_record(assignment.attempt, refusal))
     known_type = (
         raw_task.get("type")
         or (assignment.type if assignment else None)

@@ -52,6 +52,8 @@ class AttemptRecord(WireModel):
     node: str | None = None
     cause: str | None = None
     message: str | None = None
+    refused_at: str | None = None
+    """When the API server first did not let its pod in; it counts from then on, whoever leads."""
     started_at: str | None = None
     ended_at: str | None = None
     exit_code: int | None = None

@@ -204,6 +204,23 @@ async def test_what_a_start_waits_for_is_told_until_it_has_started(overlord: Asy
     assert (told.reason, told.message) == ("RUNNING", "Its peon runs in pod slow-abc at 10.0.0.7:8100")
 
 
+async def test_an_attempt_that_has_no_pod_yet_says_why_and_is_ordered_again(overlord: AsyncClient) -> None:
+    """As where a quota is used up: the operator has made nothing of it, and one that starts anew knows nothing."""
+    runner = operator(overlord)
+    await submit(overlord, noop("refused"))
+    assignment = (await runner.poll()).start[0]
+    words = "exceeded quota: small"
+    await runner.report(assignment, AttemptState.STARTING, waiting_for=words)
+    told = await explanation(overlord, "refused")
+    assert (told.reason, told.message, told.runner_status_code) == ("STARTING", words, "PENDING")
+    assert (await runner.poll(0.3)).start == [assignment], "it is neither lost nor another attempt"
+    runner.attempts = [AttemptRef(task_id="refused", attempt=1)]
+    assert (await runner.announce()).start == []
+    await runner.report(assignment, AttemptState.STARTING)
+    told = await explanation(overlord, "refused")
+    assert (told.reason, "quota" in told.message) == ("STARTING", False)
+
+
 async def test_the_location_of_a_pod_has_its_name(overlord: AsyncClient) -> None:
     runner = operator(overlord)
     await submit(overlord, noop("placed"))

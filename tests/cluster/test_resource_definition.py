@@ -63,8 +63,17 @@ def test_every_field_of_the_operators_status_is_kept(kube: ControlPlane, path: s
     before = DruidTask.parse(kube.admin.get(f"{path}/mine")).status
     now = time_text(1_769_853_600_000)
     attempt = Attempt(
-        attempt=1, pod_name="p", node="n", cause="OOMKilled", message="m", started_at=now, ended_at=now, exit_code=137
+        attempt=1,
+        pod_name="p",
+        node="n",
+        cause="OOMKilled",
+        message="m",
+        refused_at=now,
+        started_at=now,
+        ended_at=now,
+        exit_code=137,
     )
+    assert None not in attempt.model_dump().values()
     after = DruidTaskStatus(
         task_id="t",
         type="noop",

@@ -271,7 +271,8 @@ class FakeOverlord:
             key = (report.task_id, report.attempt)
             if self.attempts.get(key) in (None, "ENDED"):
                 continue
-            self.attempts[key] = report.state.value
+            if self.attempts[key] != "ASSIGNED" or report.waiting_for is None:
+                self.attempts[key] = report.state.value
             if report.state is not AttemptState.ENDED or self.statuses[report.task_id].is_complete:
                 continue
             if report.status is not None:

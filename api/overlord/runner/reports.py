@@ -42,6 +42,9 @@ async def _progress(tx: Connection, reports: list[AttemptReport], now_ms: int) -
     """
     Attempts that live. None ever goes back, and a void one stays void. A location that is known stays known.
 
+    One whose start waits for something stays ASSIGNED until its runner lists it: there may be no pod of it yet, and a
+    runner that starts anew has to hear of it again.
+
     Rows are locked in one order, so that two lists do not wait for each other.
     """
     locations = [report.location or UNKNOWN_LOCATION for report in reports]
@@ -58,7 +61,9 @@ async def _progress(tx: Connection, reports: list[AttemptReport], now_ms: int) -
             ORDER BY task_id, attempt FOR UPDATE OF nemeton_attempts
         )
         UPDATE nemeton_attempts AS attempt SET
-            state = CASE WHEN attempt.state = 'RUNNING' THEN attempt.state ELSE open.state END,
+            state = CASE WHEN attempt.state = 'RUNNING' THEN attempt.state
+                         WHEN attempt.state = 'ASSIGNED' AND open.waiting_for IS NOT NULL THEN attempt.state
+                         ELSE open.state END,
             started_ms = CASE WHEN open.state = 'RUNNING' THEN COALESCE(started_ms, $9) ELSE started_ms END,
             reported_ms = $9,
             waiting_for = open.waiting_for,

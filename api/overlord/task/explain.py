@@ -108,6 +108,8 @@ def explain(row: Mapping[str, Any], around: Surroundings) -> Explanation:
             return _waiting(row, status, around)
         case "PENDING":
             return _pending(row, status, around)
+        case "ASSIGNED" if row["waiting_for"]:
+            return _explanation(row, status, RunnerStatusCode.PENDING, PendingReason.STARTING, row["waiting_for"])
         case "ASSIGNED":
             message = f"A slot of the runner {row['runner_id']} is its own; the runner has not said that it starts it"
             return _explanation(row, status, RunnerStatusCode.PENDING, PendingReason.ASSIGNED, message)

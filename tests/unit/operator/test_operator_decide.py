@@ -200,8 +200,18 @@ TABLE: list[tuple[str, Observed, list[str]]] = [
         ["StartPeon"],
     ),
     (
-        "and not before",
+        "and not before: meanwhile the Overlord hears why",
         observed(task(), assignment=ASSIGNMENT, refusals={1: Refusal(Cause.QUOTA, "full", NOW_MS - 9, NOW_MS + 9)}),
+        ["Report", "WriteStatus"],
+    ),
+    (
+        "which it does not need of one that is to stop",
+        observed(
+            task(),
+            assignment=ASSIGNMENT,
+            stops={1},
+            refusals={1: Refusal(Cause.QUOTA, "full", NOW_MS - 9, NOW_MS + 9)},
+        ),
         ["WriteStatus"],
     ),
     (

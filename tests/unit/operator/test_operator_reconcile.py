@@ -323,6 +323,50 @@ async def test_a_pod_over_quota_is_tried_until_there_is_room():
     assert world.pod()
 
 
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ('pods "x" is forbidden: exceeded quota: small', "QuotaExceeded"),
+        ('admission webhook "policy.example.com" denied the request: no peons here', "AdmissionDenied"),
+    ],
+)
+async def test_the_overlord_knows_why_a_pod_is_not_let_in_and_goes_on_assigning_it(words: str, cause: str):
+    world = World()
+    world.cluster.refusals[PODS] = ClusterRefused(403, "Forbidden", words)
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    reports = world.overlord.reports
+    assert {(each.state.value, each.attempt) for each in reports} == {("STARTING", 1)}
+    assert words in (reports[0].waiting_for or "")
+    assert world.status()["reason"] == cause
+    told = len(reports)
+    await world.settle()
+    assert len(reports) == told, "what is known is not told again"
+    world.restart()
+    del world.cluster.refusals[PODS]
+    await world.settle()
+    assert world.pod(), "another operator has heard of the attempt too"
+
+
+async def test_a_refused_pod_has_its_launch_timeout_once_whoever_leads():
+    world = World(launch_timeout_seconds=100)
+    world.cluster.refusals[PODS] = ClusterRefused(403, "Forbidden", 'pods "x" is forbidden: exceeded quota: small')
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    refused_at = world.status()["attempts"][0]["refusedAt"]
+    for _ in range(5):
+        world.pass_time(10)
+        world.restart()
+        await world.settle()
+    assert world.status()["state"] == "PENDING"
+    assert world.status()["attempts"][0]["refusedAt"] == refused_at
+    world.pass_time(50)
+    world.restart()
+    await world.settle()
+    assert (world.status()["state"], world.status()["reason"]) == ("FAILED", "QuotaExceeded")
+    assert [each["attempt"] for each in world.status()["attempts"]] == [1]
+
+
 async def test_a_pod_that_is_none_fails_the_task_at_once():
     world = World()
     world.cluster.refusals[PODS] = ClusterRefused(422, "Invalid", "spec.containers[0].image: Required value")
