@@ -206,8 +206,9 @@ def _unsubmitted(observed: Observed, task: DruidTask) -> _Standing:
 
 
 def _explained(explanation: Explanation) -> _Standing:
-    state = State.WAITING if explanation.reason is PendingReason.LOCK_HELD else State.PENDING
-    code = RunnerStatusCode.WAITING if state is State.WAITING else RunnerStatusCode.PENDING
+    # the Overlord's own word: one that is queued may have its locks already, or wait for them
+    is_waiting = explanation.runner_status_code is RunnerStatusCode.WAITING
+    state, code = (State.WAITING, RunnerStatusCode.WAITING) if is_waiting else (State.PENDING, RunnerStatusCode.PENDING)
     if explanation.reason is PendingReason.NO_SLOT:
         message = f"The task waits for a free slot: {place_words(explanation.place)}."
     else:

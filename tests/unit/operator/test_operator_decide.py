@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from druid_core.instant import format_instant
-from druid_core.runner import Assignment, TaskOutcome
-from druid_core.status import TaskStatus
+from druid_core.runner import Assignment, Explanation, PendingReason, TaskOutcome
+from druid_core.status import RunnerStatusCode, TaskStatus
 from overlord_operator import names
 from overlord_operator.decide import decide
 from overlord_operator.mirror import Ref
@@ -300,6 +300,37 @@ def test_of_several_times_to_look_again_the_first_is_kept():
         step for step in decide(observed(task(), pod(phase="Pending", node=None))) if isinstance(step, LookAgain)
     ]
     assert len(looks) <= 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "shown"),
+    [
+        (PendingReason.QUEUED, RunnerStatusCode.WAITING, ("WAITING", "WAITING", "Queued")),
+        (PendingReason.QUEUED, RunnerStatusCode.PENDING, ("PENDING", "PENDING", "Queued")),
+        (PendingReason.LOCK_HELD, RunnerStatusCode.WAITING, ("WAITING", "WAITING", "LockHeld")),
+        (PendingReason.NO_RUNNER, RunnerStatusCode.PENDING, ("PENDING", "PENDING", "NoRunner")),
+        # its pod is not in sight here: it does not run as far as this status goes
+        (PendingReason.RUNNING, RunnerStatusCode.RUNNING, ("PENDING", "PENDING", "Running")),
+    ],
+)
+def test_a_task_without_a_pod_stands_where_the_overlord_says(
+    reason: PendingReason, code: RunnerStatusCode, shown: tuple[str, str, str]
+):
+    explanation = Explanation(
+        task_id="one",
+        status=TaskStatus.running("one"),
+        runner_status_code=code,
+        reason=reason,
+        message="It is so.",
+        attempt=1,
+    )
+    steps = decide(observed(task(), explanation=explanation))
+    status = next(step.status for step in steps if isinstance(step, WriteStatus))
+    assert (status.state, status.runner_status_code, status.reason) == shown
+    locks = status.condition(names.CONDITION_LOCKS_ACQUIRED)
+    assert (locks.status if locks is not None else None) == (
+        "True" if shown[0] == "PENDING" else "False" if reason is PendingReason.LOCK_HELD else None
+    )
 
 
 @pytest.mark.parametrize(
