@@ -23,6 +23,7 @@ def peon_defaults(settings: OperatorSettings) -> PeonDefaults:
         resources=settings.peon_resources,
         env=tuple(settings.peon_env),
         env_from=tuple(settings.peon_env_from),
+        fs_group=settings.peon_fs_group,
         volumes=tuple(settings.peon_volumes),
         volume_mounts=tuple(settings.peon_volume_mounts),
         node_selector=settings.peon_node_selector,

@@ -91,6 +91,12 @@ class OperatorSettings(BaseModel):
     peon_env_from: list[dict[str, Any]] = []
     """JSON: `envFrom` of every peon."""
 
+    peon_fs_group: int | None = Field(default=None, ge=0)
+    """
+    The group that the volumes of every peon's pod are made writable for; None: none. The pod's own volumes need none,
+    a claim on a disk does: it belongs to root, and peons are not.
+    """
+
     peon_volumes: list[dict[str, Any]] = []
     """JSON: volumes of every peon's pod."""
 

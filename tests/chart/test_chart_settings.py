@@ -81,6 +81,13 @@ def test_peons_mount_the_shared_volume_where_the_overlord_does() -> None:
     assert mounts[0] in operator["volumeMounts"]
 
 
+@SETS
+def test_peons_may_write_to_volumes_as_the_operator_may(values: Path) -> None:
+    made = one(objects(values), "Deployment", "-operator")["spec"]["template"]["spec"]
+    told = _settings(_container(values, "operator")).get("NEMETON_PEON_FS_GROUP")
+    assert told == (str(made["securityContext"]["fsGroup"]) if "fsGroup" in made["securityContext"] else None)
+
+
 def test_pod_templates_reach_the_operator_file_by_file() -> None:
     made = objects(VALUES / "namespaces.yaml")
     container = _container(VALUES / "namespaces.yaml", "operator")

@@ -35,7 +35,7 @@
 {{- include "nemeton.checkSettings" (dict "part" "operator" "settings" .Values.operator.settings "ours" (list
       "overlord" "release" "namespace" "identity" "task_namespaces" "default_task_namespace" "capacity" "task_logs"
       "deep_storage" "host" "port" "pod_templates" "kueue_queue" "peon_image" "peon_image_pull_policy"
-      "peon_image_pull_secrets" "peon_service_account" "peon_resources" "peon_grace_seconds" "peon_deadline_seconds"
+      "peon_image_pull_secrets" "peon_service_account" "peon_resources" "peon_fs_group" "peon_grace_seconds" "peon_deadline_seconds"
       "peon_env" "peon_env_from" "peon_volumes" "peon_volume_mounts" "peon_node_selector" "peon_tolerations"
       "peon_labels" "peon_annotations")) -}}
 {{- range $key, $template := .Values.podTemplates -}}

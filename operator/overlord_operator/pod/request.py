@@ -26,6 +26,7 @@ class PeonDefaults:
     resources: Mapping[str, Any] = field(default_factory=dict[str, Any])
     env: tuple[JsonObject, ...] = ()
     env_from: tuple[JsonObject, ...] = ()
+    fs_group: int | None = None
     volumes: tuple[JsonObject, ...] = ()
     volume_mounts: tuple[JsonObject, ...] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -115,7 +115,11 @@ def _first_layer(request: PodRequest) -> JsonObject:
             {"name": "tmp", "emptyDir": {"sizeLimit": defaults.tmp_size}},
             *defaults.volumes,
         ],
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **_volumes_group(defaults.fs_group),
+        },
         "terminationGracePeriodSeconds": defaults.grace_seconds,
         "nodeSelector": dict(defaults.node_selector),
         "tolerations": [
@@ -143,6 +147,11 @@ def _first_layer(request: PodRequest) -> JsonObject:
         "metadata": {"labels": dict(defaults.labels), "annotations": dict(defaults.annotations)},
         "spec": {key: value for key, value in spec.items() if value != []},
     }
+
+
+def _volumes_group(fs_group: int | None) -> JsonObject:
+    """Volumes that are its already are not walked through: a shared one may hold millions of files."""
+    return {} if fs_group is None else {"fsGroup": fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
 
 
 def _template_layer(template: Mapping[str, Any]) -> JsonObject:

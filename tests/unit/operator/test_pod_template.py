@@ -144,6 +144,15 @@ def test_pod_passes_the_restricted_pod_security_standard() -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
 
 
+def test_volumes_are_writable_for_the_releases_group_unless_a_template_has_another() -> None:
+    grouped = replace(REQUEST, defaults=replace(DEFAULTS, fs_group=65532))
+    security = peon_pod(grouped)["spec"]["securityContext"]
+    assert (security["fsGroup"], security["fsGroupChangePolicy"]) == (65532, "OnRootMismatch")
+    assert security["runAsNonRoot"] is True
+    own = {"spec": {"securityContext": {"fsGroup": 7}, "containers": [{"name": "main"}]}}
+    assert peon_pod(replace(grouped, template=own))["spec"]["securityContext"]["fsGroup"] == 7
+
+
 def test_pod_is_run_once_for_so_long_and_leaves_a_dead_node_soon() -> None:
     spec = peon_pod(REQUEST)["spec"]
     assert (spec["restartPolicy"], spec["activeDeadlineSeconds"]) == ("Never", 14_400)
