@@ -14,7 +14,7 @@ import orjson
 
 from druid_core.errors import InvalidTask, Unavailable
 from druid_core.runner import AttemptReport
-from tests.support.operator_world import FakeOverlord
+from tests.support.operator_overlord import FakeOverlord
 
 _LOOK_SECONDS = 0.02
 _REPEAT_SECONDS = 5.0

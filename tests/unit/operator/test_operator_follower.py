@@ -14,7 +14,8 @@ from overlord_operator.cluster.errors import ClusterAway
 from overlord_operator.health import HealthServer
 from overlord_operator.service import Service
 from overlord_operator.settings import OperatorSettings
-from tests.support.operator_world import FakeCluster, FakeOverlord, Raw
+from tests.support.operator_cluster import FakeCluster, Raw
+from tests.support.operator_overlord import FakeOverlord
 
 SETTINGS = OperatorSettings(overlord="http://overlord:8090", namespace="tasks", identity="operator-1")
 LEASE = {

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from overlord_operator.pod.cause import Cause, RetryKind, may_pass, retry_kind
+from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.phase import PodPhase, read_pod, vanished
 from tests.support.pods import (
     CREATED_MS,
@@ -420,42 +420,6 @@ def test_more_than_twenty_deaths_are_told_apart() -> None:
     assert len({row[2] for row in ENDINGS}) >= 20
 
 
-def test_death_before_the_deletion_is_the_death() -> None:
-    raw = raw_pod(phase="Failed", main=terminated(1, finished="2026-01-31T10:04:00Z"), deleted="2026-01-31T10:09:00Z")
-    assert read_pod(raw, NOW_MS).cause is Cause.EXIT_CODE
-
-
-def test_init_container_that_failed_before_the_deletion_is_the_death() -> None:
-    raw = raw_pod(
-        phase="Failed",
-        main=waiting("PodInitializing"),
-        inits={"ready": terminated(0, "Completed"), "fetch": terminated(2)},
-        deleted="2026-01-31T10:09:00Z",
-    )
-    assert read_pod(raw, NOW_MS).cause is Cause.INIT_FAILED
-
-
-def test_pod_deleted_after_its_first_init_container_is_deleted() -> None:
-    raw = raw_pod(
-        phase="Failed",
-        main=waiting("PodInitializing"),
-        inits={"ready": terminated(0, "Completed"), "fetch": terminated(137, finished="2026-01-31T10:08:45Z")},
-        deleted="2026-01-31T10:09:00Z",
-    )
-    reading = read_pod(raw, NOW_MS)
-    assert (reading.cause, reading.message) == (Cause.DELETED, "The pod was deleted before its peon had started.")
-
-
-def test_finished_pod_that_is_then_removed_stays_what_it_was() -> None:
-    raw = raw_pod(
-        phase="Succeeded",
-        main=terminated(0, "Completed"),
-        deleted="2026-01-31T10:05:00Z",
-        grace_seconds=0,
-    )
-    assert read_pod(raw, NOW_MS).cause is Cause.COMPLETED
-
-
 def test_peon_that_said_success_has_completed_whatever_came_over_its_pod() -> None:
     raw = raw_pod(
         phase="Succeeded",
@@ -476,14 +440,6 @@ def test_attempt_ends_with_its_peon_and_not_with_its_sidecars() -> None:
     assert read_pod(alive, NOW_MS).phase is PodPhase.RUNNING
 
 
-def test_deleted_pod_runs_on_until_its_grace_is_over_and_is_looked_at_again() -> None:
-    raw = raw_pod(main=running(), deleted="2026-01-31T10:05:20Z")
-    reading = read_pod(raw, CREATED_MS + 300_000)
-    assert (reading.phase, reading.is_deleting) == (PodPhase.RUNNING, True)
-    assert reading.wakes_at_ms is not None
-    assert read_pod(raw, reading.wakes_at_ms).phase is PodPhase.ENDED
-
-
 def test_pod_that_is_not_there_any_more_has_ended() -> None:
     reading = vanished("gone", 2, NOW_MS)
     assert (reading.phase, reading.cause, reading.attempt) == (PodPhase.ENDED, Cause.VANISHED, 2)
@@ -494,34 +450,6 @@ def test_times_code_and_signal_are_read() -> None:
     assert (reading.exit_code, reading.signal, reading.attempt) == (139, 11, 3)
     assert reading.started_ms == CREATED_MS + 3_000
     assert reading.finished_ms == CREATED_MS + 300_000
-
-
-@pytest.mark.parametrize(
-    ("cause", "kind"),
-    [
-        (Cause.NODE_LOST, RetryKind.FREE),
-        (Cause.EVICTED_MEMORY, RetryKind.FREE),
-        (Cause.PREEMPTED, RetryKind.FREE),
-        (Cause.OOM_KILLED, RetryKind.MORE_MEMORY),
-        (Cause.EXIT_CODE, RetryKind.COUNTED),
-        (Cause.SIGNAL, RetryKind.COUNTED),
-        (Cause.DEADLINE, RetryKind.NEVER),
-        (Cause.DISK_LIMIT, RetryKind.NEVER),
-        (Cause.MISSING_SECRET, RetryKind.NEVER),
-        (Cause.QUOTA, RetryKind.NEVER),
-        (Cause.INVALID_POD, RetryKind.NEVER),
-    ],
-)
-def test_cause_decides_from_which_budget_another_attempt_comes(cause: Cause, kind: RetryKind) -> None:
-    assert retry_kind(cause) is kind
-
-
-def test_waiting_helps_where_somebody_can_still_do_something() -> None:
-    assert may_pass(Cause.QUOTA)
-    assert may_pass(Cause.MISSING_SECRET)
-    assert may_pass(Cause.UNSCHEDULABLE)
-    assert not may_pass(Cause.IMAGE_NAME)
-    assert not may_pass(Cause.POD_SECURITY)
 
 
 @pytest.mark.parametrize("raw", [{}, {"metadata": None, "spec": None, "status": None}, {"status": {"phase": "Odd"}}])
