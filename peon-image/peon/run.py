@@ -220,6 +220,7 @@ class _Life:
                 stop=self._stop,
                 disk_budget_bytes=settings.task_dir_bytes,
                 memory_bytes=allowance.memory_bytes(),
+                keeper_began_ms=settings.keeper_began_ms,
             )
             yield self._toolbox
 

@@ -68,6 +68,8 @@ class PeonSettings:
     """Scratch; None: a temporary folder. Druid: druid.indexer.task.baseTaskDir"""
     task_dir_bytes: int | None
     """How much `work_dir` may hold. Druid: druid.worker.baseTaskDirSize, divided"""
+    keeper_began_ms: int | None
+    """When the first process of the peon's pod began, ms UTC, where there is one. Said by the keeper alone."""
     is_gated: bool
     """Wait for a line on standard input before anything is done; end at once when it closes first."""
 
@@ -124,6 +126,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
         log_file=Path(given.log_file) if given.log_file else None,
         work_dir=work_dir,
         task_dir_bytes=given.task_dir_bytes,
+        keeper_began_ms=int(began) if (began := environment.get("NEMETON_KEEPER_BEGAN_MS")) else None,
         is_gated=given.gated,
     )
 

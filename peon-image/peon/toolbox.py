@@ -20,6 +20,7 @@ class Toolbox:
 
     `clock` returns milliseconds UTC. `work_dir` is the task's own and empty at the start; whoever made it removes it.
     `disk_budget_bytes` is how much it may hold, `memory_bytes` how much memory the process may take (None: no limit).
+    `keeper_began_ms` is when the first process of the pod began, in the clock's time; None outside of a pod.
     """
 
     task_id: str
@@ -32,6 +33,7 @@ class Toolbox:
     progress: IngestionProgress = field(default_factory=IngestionProgress)
     disk_budget_bytes: int | None = None
     memory_bytes: int | None = None
+    keeper_began_ms: int | None = None
 
     @property
     def meters(self) -> dict[str, RowMeters]:

@@ -70,6 +70,7 @@ class _Ingestion:
         self._tuning = task.spec.tuning_config
         granularity = self._schema.granularity_spec
         self._buckets = _Buckets.of(granularity)
+        self._has_read = False
         self._time_chunks = TimeChunks(task, toolbox, granularity.segment_granularity, granularity.query_granularity)
 
     def run(self) -> TaskOutcome:
@@ -141,7 +142,7 @@ class _Ingestion:
 
     def _batches(self, count: "_Count", fields: FieldSelection) -> Iterator[InputBatch]:
         io_config = self._task.spec.io_config
-        return read_batches(
+        for batch in read_batches(
             io_config.input_source,
             io_config.input_format,
             self._schema.timestamp_spec,
@@ -151,7 +152,17 @@ class _Ingestion:
             ALLOWED_PROTOCOLS,
             self._toolbox.work_dir,
             _share(CHUNK_BYTES, self._toolbox.memory_bytes, _CHUNK_SHARE),
-        )
+        ):
+            if batch.rows and not self._has_read:
+                self._say_how_soon()
+            yield batch
+
+    def _say_how_soon(self) -> None:
+        """Once, when the first rows of all have been read: what a pod costs before its work begins."""
+        self._has_read = True
+        began_ms = self._toolbox.keeper_began_ms
+        if began_ms is not None:
+            _log.info("First rows read %d ms after the container began", self._toolbox.clock() - began_ms)
 
     def _kept(self, batch: InputBatch, faults: list[Faults], count: "_Count") -> npt.NDArray[np.int64] | None:
         """Count the rows of a batch by what becomes of them; the row numbers to keep, or None for all."""

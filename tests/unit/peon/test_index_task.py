@@ -32,6 +32,7 @@ class House:
         self.refuse: dict[str, Any] = {}
         self.clock_ms = NOW_MS
         self.stop = StopSignal()
+        self.keeper_began_ms: int | None = None
         self.toolbox: Toolbox | None = None
 
     def run(self, task: IndexTask | IndexParallelTask) -> dict[str, Any]:
@@ -54,6 +55,7 @@ class House:
             task_logs=None,
             clock=lambda: self.clock_ms,
             stop=self.stop,
+            keeper_began_ms=self.keeper_began_ms,
         )
         report = index.run(task, self.toolbox).report
         assert report is not None
@@ -138,6 +140,29 @@ def test_intervals_that_are_not_given_are_learnt_and_adjacent_ones_locked_as_one
     assert len({segment["version"] for segment in house.published}) == 1
     stats = report["rowStats"]
     assert stats["determinePartitions"] == stats["buildSegments"]
+
+
+@pytest.mark.parametrize("dimensions", [("page",), {"useSchemaDiscovery": True}])
+def test_first_rows_are_told_once_with_the_age_of_the_pod(
+    house: House, caplog: pytest.LogCaptureFixture, dimensions: Any
+) -> None:
+    house.keeper_began_ms = NOW_MS - 812
+    with caplog.at_level("INFO"):
+        house.run(_task([GOOD, NEXT_DAY], dimensions=dimensions))
+    said = [record.getMessage() for record in caplog.records if "First rows" in record.getMessage()]
+    assert said == ["First rows read 812 ms after the container began"]
+
+
+def test_input_without_rows_and_a_peon_without_pod_tell_no_first_rows(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        house.run(_task([GOOD]))
+        house.keeper_began_ms = NOW_MS - 812
+        assert house.toolbox is not None
+        house.toolbox.work_dir.rmdir()
+        house.run(_task(["not json"]))
+    assert "First rows" not in caplog.text
 
 
 def test_given_intervals_are_locked_first_and_rows_outside_are_thrown_away(house: House) -> None:

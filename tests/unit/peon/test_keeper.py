@@ -1,6 +1,7 @@
 """The keeper of a pod's peon, with real processes: no end of the peon takes its log."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from druid_core.storage.task_logs import PART_BYTES, TaskLogName, TaskLogs
 from peon.growing_log import GrowingLog
+from peon.local_overlord import LocalOverlord
 from tests.support.fake_overlord import FakeOverlord
 
 TOKEN = "the-token-of-this-attempt"
@@ -54,13 +56,13 @@ class Pod:
         output, _ = keeper.communicate(timeout=60)
         return keeper.returncode, output
 
-    def run_peon(self, overlord: FakeOverlord) -> tuple[int, bytes]:
-        output, _ = self.start_peon(overlord).communicate(timeout=60)
+    def run_peon(self, overlord: FakeOverlord, **environment: str) -> tuple[int, bytes]:
+        output, _ = self.start_peon(overlord, **environment).communicate(timeout=60)
         assert self.keeper is not None
         return self.keeper.returncode, output
 
-    def start_peon(self, overlord: FakeOverlord) -> subprocess.Popen[bytes]:
-        return self.start("peon.keeper", NEMETON_OVERLORD=overlord.url)
+    def start_peon(self, overlord: FakeOverlord, **environment: str) -> subprocess.Popen[bytes]:
+        return self.start("peon.keeper", NEMETON_OVERLORD=overlord.url, **environment)
 
     def message(self) -> dict[str, Any]:
         return orjson.loads(self.message_file.read_bytes())
@@ -106,6 +108,13 @@ def noop(run_time_ms: int = 1, **more: Any) -> dict[str, Any]:
     return {"type": "noop", "id": "n", "groupId": "n", "dataSource": "none", "runTime": run_time_ms, **more}
 
 
+def index(task_id: str, data: str) -> dict[str, Any]:
+    schema = {"dataSource": "wiki", "timestampSpec": {"column": "t"}, "dimensionsSpec": {"dimensions": ["page"]}}
+    source = {"inputSource": {"type": "inline", "data": data}, "inputFormat": {"type": "json"}}
+    spec = {"dataSchema": schema, "ioConfig": {"type": "index_parallel"} | source}
+    return {"type": "index_parallel", "id": task_id, "groupId": task_id, "dataSource": "wiki", "spec": spec}
+
+
 def test_a_task_that_ends_well_leaves_log_status_and_message(pod: Pod, overlord: FakeOverlord) -> None:
     overlord.payloads["n"] = noop()
     code, output = pod.run_peon(overlord)
@@ -124,6 +133,22 @@ def test_a_task_that_ends_well_leaves_log_status_and_message(pod: Pod, overlord:
     }
     assert orjson.loads(pod.logs.read("n", TaskLogName.STATUS)) == overlord.last_word("n")
     assert TOKEN.encode() not in output + pod.message_file.read_bytes()
+
+
+def test_an_ingestion_says_how_long_after_the_start_of_its_pod_the_first_rows_were_read(
+    pod: Pod, overlord: FakeOverlord, tmp_path: Path
+) -> None:
+    overlord.payloads["n"] = index("n", '{"t": "2024-01-01T10:00:00Z", "page": "Oak"}')
+    answer = LocalOverlord("n", "wiki", tmp_path / "segments.json", lambda: 1_700_000_000_000).answer
+    overlord.results.update(dict.fromkeys(("lockTryAcquire", "segmentTransactionalInsert"), answer))
+    began = time.monotonic()
+    code, output = pod.run_peon(overlord, NEMETON_DEEP_STORAGE=str(tmp_path / "deep"))
+    seconds = time.monotonic() - began
+    assert code == 0, output.decode()
+    assert pod.message()["status"] == "SUCCESS", output.decode()
+    (said,) = re.findall(rb"First rows read (\d+) ms after the container began", output)
+    # the kernel counts in hundredths of a second; an interpreter alone takes more than one
+    assert 10 <= int(said) <= 1000 * seconds + 10
 
 
 def test_a_task_that_fails_says_why_in_the_message_and_exits_with_0(pod: Pod, overlord: FakeOverlord) -> None:
