@@ -8,6 +8,10 @@ And the operator, on a real API server with pods that are played; it has no riva
 
     python -m tests.bench --only operator               10,000 tasks (about a quarter of an hour)
     python -m tests.bench --only operator --tasks 500   a short form
+
+And the pods of an installed release on a real node of Kubernetes, which likewise needs to be asked for, and root:
+
+    python -m tests.bench --only node                   medians of five (some minutes, most of it images)
 """
 
 import argparse
@@ -23,22 +27,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.bench.measures import IDLE, INGEST, LIST, NOOP, POSTS, START, Plan, measure
+from tests.bench.node import measure_node
 from tests.bench.pod_players import TooSlow
 from tests.bench.pods import PodPlan, measure_pods
 from tests.bench.results import Line, table
 from tests.bench.rivals import Nemeton, load_average
 from tests.support.cluster.binaries import ProgramMissing
+from tests.support.cluster.images import ImageNotBuilt
 from tests.support.druid.cluster import DruidCluster
 from tests.support.druid.install import DruidMissingError, install
 
 KINDS = (IDLE, NOOP, POSTS, INGEST, LIST, START)
-OPERATOR = "operator"
+OPERATOR, NODE = "operator", "node"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     plan: Plan
     pods: PodPlan | None
+    with_node: bool
     with_druid: bool
     with_ours: bool
     json_file: Path | None
@@ -62,6 +69,12 @@ def main() -> int:
                 measure_pods(options.pods, folder / "operator", lines, say)
             except (TooSlow, ProgramMissing) as why:
                 say(f"The operator's measures end here: {why}")
+                status = 1
+        if options.with_node:
+            try:
+                measure_node(options.plan.repeats, lines, say)
+            except (AssertionError, ImageNotBuilt, ProgramMissing) as why:
+                say(f"The node's measures end here: {why}")
                 status = 1
         if options.with_druid:
             say("Druid 37")
@@ -105,7 +118,7 @@ def _options() -> Options:
     parser.add_argument("--repeats", type=int, help="runs of each measure, of which the median counts (5; quick: 3)")
     parser.add_argument("--finished", type=int, help="finished tasks in the list (10,000; quick: 500)")
     parser.add_argument(
-        "--only", choices=(*KINDS, OPERATOR), action="append", help="this kind of measure alone; may be repeated"
+        "--only", choices=(*KINDS, OPERATOR, NODE), action="append", help="this kind of measure alone; may be repeated"
     )
     parser.add_argument("--tasks", type=int, help="DruidTasks of the operator's measures (10,000; quick: 500)")
     parser.add_argument("--no-druid", action="store_true", help="leave Druid out: our numbers alone")
@@ -113,7 +126,7 @@ def _options() -> Options:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run there, too")
     parser.add_argument("--folder", type=Path, help="keep logs and data there; else a temporary folder, removed after")
     given = parser.parse_args()
-    races = frozenset(given.only or KINDS) - {OPERATOR}
+    races = frozenset(given.only or KINDS) - {OPERATOR, NODE}
     tasks = given.tasks or (500 if given.quick else 10_000)
     return Options(
         plan=Plan(
@@ -124,6 +137,7 @@ def _options() -> Options:
             kinds=races,
         ),
         pods=PodPlan(tasks, max(50, tasks // 10), 60 + tasks / 10) if OPERATOR in (given.only or ()) else None,
+        with_node=NODE in (given.only or ()),
         with_druid=bool(races) and not given.no_druid,
         with_ours=bool(races) and not given.no_ours,
         json_file=given.json,

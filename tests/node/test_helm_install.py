@@ -50,15 +50,6 @@ def wikiticker(installed: Installation, web: str) -> str:
     return task_id
 
 
-def published(installed: Installation, task_id: str, data_source: str) -> str:
-    """The place in the bucket of the one segment that a task published."""
-    (segment_id,) = installed.overlord.segments(task_id)
-    version = segment_id.split("_")[3]
-    stored = installed.store().list(f"segments/{data_source}")
-    (path,) = [each.path for each in stored if f"/{version}/" in each.path]
-    return path
-
-
 def test_every_replica_is_ready_in_a_namespace_that_enforces_restricted(installed: Installation) -> None:
     for component, replicas in (("overlord", 2), ("operator", 2), ("database", 1), ("object-storage", 1)):
         pods = installed.component_pods(component)
@@ -100,25 +91,10 @@ def test_task_by_rest_shows_in_kubectl_and_tells_its_story(installed: Installati
     assert installed.store("logs").get(f"{task_id}/log") == log
 
 
-@pytest.mark.parametrize("file", ["noop.yaml", "inline.yaml", "sized.yaml"])
-def test_example_that_is_applied_succeeds(installed: Installation, file: str) -> None:
-    manifest = yaml.safe_load((EXAMPLES / "kubernetes" / file).read_text())
-    installed.kubectl("apply", "--filename", str(EXAMPLES / "kubernetes" / file))
-    name = manifest["metadata"]["name"]
-    shown = installed.until_shown(name, state="SUCCESS")
-    if file == "noop.yaml":
-        return
-    data = manifest["spec"]["task"]["spec"]["ioConfig"]["inputSource"]["data"]
-    assert (shown["rowsProcessed"], shown["segmentsPublished"]) == (len(data.strip().splitlines()), 1)
-    assert installed.store().size(published(installed, shown["taskId"], name)) > 0
-    story = [reason for reason, _ in installed.events(name)]
-    assert story[-1] == "Success", story
-
-
 def test_a_day_of_edits_by_http_is_in_the_bucket_row_for_row(
     installed: Installation, wikiticker: str, tmp_path: Path
 ) -> None:
-    folder = installed.fetch_segment(published(installed, wikiticker, "wikiticker"), tmp_path / "segment")
+    folder = installed.fetch_segment(installed.published(wikiticker, "wikiticker"), tmp_path / "segment")
     with gzip.open(EXAMPLES / "wikiticker-2015-09-12-sampled.json.gz") as lines:
         edits = [orjson.loads(line) for line in lines]
     with SegmentReader(folder) as reader:
@@ -134,7 +110,7 @@ def test_a_day_of_edits_by_http_is_in_the_bucket_row_for_row(
 def test_druid_reads_the_segment_from_the_bucket(
     installed: Installation, wikiticker: str, workshop: Workshop, tmp_path: Path
 ) -> None:
-    folder = installed.fetch_segment(published(installed, wikiticker, "wikiticker"), tmp_path / "segment")
+    folder = installed.fetch_segment(installed.published(wikiticker, "wikiticker"), tmp_path / "segment")
     dump = workshop.dump(folder, tmp_path / "dump")
     assert len(dump.rows) == 39_244
 

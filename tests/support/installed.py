@@ -307,6 +307,14 @@ class Installation:
         with patch.dict(os.environ, self._bucket):
             return ObjectStore.from_url(f"s3://nemeton/{prefix}".rstrip("/"))
 
+    def published(self, task_id: str, data_source: str) -> str:
+        """The place in the bucket of the one segment that a task published."""
+        (segment_id,) = self.overlord.segments(task_id)
+        version = segment_id.split("_")[3]
+        stored = self.store().list(f"segments/{data_source}")
+        (path,) = [each.path for each in stored if f"/{version}/" in each.path]
+        return path
+
     def fetch_segment(self, path: str, folder: Path) -> Path:
         """A segment's zip from the bucket, unpacked into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
