@@ -68,7 +68,8 @@ def test_helm_test_runs_a_task_the_whole_way(installed: Installation) -> None:
 
 
 def test_task_by_rest_shows_in_kubectl_and_tells_its_story(installed: Installation) -> None:
-    task_id = installed.submit({"type": "noop", "runTime": 1})
+    # long enough to be seen at it: a peon that runs for a moment may have ended before anybody looks
+    task_id = installed.submit({"type": "noop", "runTime": 3_000})
     status = installed.finished(task_id)
     assert (status["statusCode"], status["location"]["port"]) == ("SUCCESS", 8100)
     name = installed.object_of(task_id)
