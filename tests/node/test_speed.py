@@ -19,7 +19,7 @@ def test_noop_takes_half_as_long_again_as_a_bare_pod_at_most(installed: Installa
     noop_seconds(installed)  # the first finds cold files
     for number in range(ROUNDS):  # in turn, so that what else the machine does falls on both
         bare.append(bare_pod_seconds(installed, number))
-        noop.append(noop_seconds(installed))
+        noop.append(noop_seconds(installed)[0])
     ratio = statistics.median(noop) / statistics.median(bare)
     print(
         f"bare pod {statistics.median(bare):.2f} s of {[round(took, 2) for took in bare]}, "
