@@ -240,6 +240,8 @@ def _settled_by_ms(observed: Observed, views: Sequence[AttemptView], final: Task
     latest = views[-1] if views else None
     if final is not None or latest is None or not latest.is_over or _is_settled(observed, latest.attempt):
         return 0
+    if observed.task is not None and observed.task.status.state is not None and observed.task.status.state.is_final:
+        return 0
     seen_ms = observed.memory.seen_ended_ms.get(latest.attempt)
     return 0 if seen_ms is None or latest.is_given_up else seen_ms + SETTLE_MS
 

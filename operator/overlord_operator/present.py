@@ -24,6 +24,9 @@ from overlord_operator.task_status import (
 REFUSED = "Refused"
 """The reason of a task that the Overlord will not have."""
 
+_EDITED = "Edited"
+"""The reason of a submission whose object was edited since."""
+
 PASSING = ("Submitted", "Submitting", "Queued", "Assigned", "Starting")
 """Reasons that say that nothing is in the way: a moment later there is a better one."""
 
@@ -47,7 +50,7 @@ def present(
     """What the object's status should be. The present one where nothing changed."""
     before = task.status
     if before.state is not None and before.state.is_final and not _is_new_spec(task):
-        return before.model_copy(update={"observed_generation": task.generation})
+        return _after_its_end(observed, task)
     standing = _standing(observed, task, views, final)
     latest = views[-1] if views else None
     attempts = list(before.attempts)
@@ -93,6 +96,17 @@ def present(
         observed_generation=task.generation,
     )
     return _completed(observed, shown, views, final) if standing.state.is_final else shown
+
+
+def _after_its_end(observed: Observed, task: DruidTask) -> DruidTaskStatus:
+    """The last status stays as it is, but for an edit that comes later still."""
+    before, conditions = task.status, list(task.status.conditions)
+    edited = _edited_words(observed, task)
+    if edited and is_submitted(observed, task):
+        conditions = with_condition(
+            conditions, names.CONDITION_SUBMITTED, True, _EDITED, edited, observed.now_ms, task.generation
+        )
+    return before.model_copy(update={"conditions": conditions, "observed_generation": task.generation})
 
 
 def _may_be_submitted(standing: _Standing) -> bool:
@@ -250,7 +264,7 @@ def _conditions(
             say(names.CONDITION_COMPLETE, True, standing.reason, standing.message)
         return conditions
     edited = _edited_words(observed, task)
-    say(names.CONDITION_SUBMITTED, True, "Edited" if edited else "Accepted", edited)
+    say(names.CONDITION_SUBMITTED, True, _EDITED if edited else "Accepted", edited)
     if latest is None and standing.state is State.WAITING:
         if standing.reason == "LockHeld":
             say(names.CONDITION_LOCKS_ACQUIRED, False, standing.reason, standing.message)

@@ -1,5 +1,6 @@
 """The operator between a cluster and an Overlord that fail on demand: whole lives of tasks, cut off anywhere."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -253,6 +254,23 @@ async def test_an_edit_after_submission_is_said_to_have_no_effect():
     await world.settle()
     assert "no effect" in world.condition("Submitted")["message"]
     assert world.overlord.submissions == 1
+
+
+async def test_an_edit_after_the_end_is_said_to_have_no_effect_too():
+    world = World()
+    raw = world.apply()
+    await world.run_to_success(f"noop_web_{raw['metadata']['uid']}")
+    before = copy.deepcopy(world.status())
+    raw["spec"]["task"] |= {"runTime": 2}
+    raw["metadata"]["generation"] = 2
+    world.cluster.touch(DRUID_TASKS, raw)
+    await world.settle()
+    assert world.condition("Submitted")["reason"] == "Edited"
+    assert {**world.status(), "conditions": [], "observedGeneration": 1} == {
+        **before,
+        "conditions": [],
+        "observedGeneration": 1,
+    }
 
 
 async def test_a_task_that_the_overlord_does_not_know_is_said_so():
