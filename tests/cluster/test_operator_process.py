@@ -4,7 +4,6 @@ Overlord that does as it is told.
 """
 
 import time
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from overlord_operator import names
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.house import until
-from tests.support.operator_process import PlayedCluster
+from tests.support.operator_process import PlayedCluster, played_cluster
 from tests.support.served_overlord import serving_overlord
 
 KEPT = ["get", "list", "watch", "create", "patch", "delete"]
@@ -29,16 +28,7 @@ RULES: list[dict[str, Any]] = [
 """All that the operator may do in its namespaces; the chart gives the same."""
 
 
-@pytest.fixture
-def played(kube: ControlPlane, tmp_path: Path) -> Generator[PlayedCluster]:
-    namespace = kube.new_namespace({"pod-security.kubernetes.io/enforce": "restricted"})
-    with serving_overlord() as overlord:
-        cluster = PlayedCluster(kube, namespace, overlord, tmp_path)
-        try:
-            yield cluster
-        finally:
-            cluster.end()
-            kube.delete_namespace(namespace)
+played = pytest.fixture(played_cluster)
 
 
 def test_a_task_by_rest_becomes_an_object_and_a_pod_and_ends_with_its_log_kept(played: PlayedCluster):

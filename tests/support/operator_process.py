@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from druid_core.status import TaskStatus
 from overlord_operator import names
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.house import until
-from tests.support.served_overlord import ServedOverlord
+from tests.support.served_overlord import ServedOverlord, serving_overlord
 
 Raw = dict[str, Any]
 ROOMS = ("core", "operator")
@@ -183,6 +184,18 @@ class PlayedCluster:
         with self.overlord.lock:
             self.overlord.fake.finish(task_id, TaskStatus.success(task_id, 1000))
         self.end_pod(task_id, attempt)
+
+
+def played_cluster(kube: ControlPlane, tmp_path: Path) -> Generator[PlayedCluster]:
+    """A namespace with an Overlord of its own, for one test; to be made a fixture."""
+    namespace = kube.new_namespace({"pod-security.kubernetes.io/enforce": "restricted"})
+    with serving_overlord() as overlord:
+        cluster = PlayedCluster(kube, namespace, overlord, tmp_path)
+        try:
+            yield cluster
+        finally:
+            cluster.end()
+            kube.delete_namespace(namespace)
 
 
 def _now() -> str:
