@@ -158,13 +158,13 @@ class Runner:
             for ref in self._refs_with(order.task_id):
                 memory = self._reconciler.memory(ref)
                 if order.attempt not in memory.stops:
-                    memory.stops.add(order.attempt)
+                    memory.stops |= {order.attempt}
                     news.add(ref)
         for order in orders.forget:
             for ref in self._refs_with(order.task_id):
                 memory = self._reconciler.memory(ref)
                 if order.attempt not in memory.forgotten:
-                    memory.forgotten.add(order.attempt)
+                    memory.forgotten |= {order.attempt}
                     news.add(ref)
         for outcome in orders.outcomes:
             for ref in self._refs_with(outcome.task_id):
@@ -221,8 +221,8 @@ class Runner:
                 wait_seconds = min(2 * wait_seconds, _LONGEST_WAIT_SECONDS)
             else:
                 wait_seconds = _FIRST_WAIT_SECONDS
-                for (_, attempt), (ref, step) in batch.items():
-                    self._reconciler.memory(ref).reported[attempt] = step.report
+                for ref, step in batch.values():
+                    self._reconciler.memory(ref).note_told(step.report)
             if self._unreported:
                 self._has_news.set()
 

@@ -138,7 +138,7 @@ def _attend(observed: Observed, views: Sequence[AttemptView], status: DruidTaskS
     for view in views:
         pod = view.pod
         is_open = pod is None or pod.is_held
-        if is_open and memory.reported.get(view.attempt) != view.report and not _is_settled(observed, view.attempt):
+        if is_open and not memory.has_told(view.report) and not _is_settled(observed, view.attempt):
             steps.append(Report(view.report))
         if pod is None or not pod.is_held:
             if pod is None and view.is_over and not _is_settled(observed, view.attempt):
@@ -176,7 +176,7 @@ def _attend(observed: Observed, views: Sequence[AttemptView], status: DruidTaskS
             assignment = memory.assignment
             if assignment is not None and assignment.attempt == attempt and attempt not in memory.stops:
                 report = refused_report(observed, assignment.task_id, attempt, refusal)
-                steps += [Report(report)] if memory.reported.get(attempt) != report else []
+                steps += [] if memory.has_told(report) else [Report(report)]
             steps.append(
                 LookAgain(max(now_ms + 1, min(refusal.again_ms, refusal.first_ms + launch_timeout_ms(observed))))
             )

@@ -33,6 +33,8 @@ class LeaseStore(Protocol):
 
     async def replace(self, kind: str, namespace: str, name: str, raw_object: dict[str, Any]) -> dict[str, Any]: ...
 
+    async def close(self) -> None: ...
+
 
 class Election:
     """
@@ -104,6 +106,7 @@ class Election:
             here.call_soon_threadsafe(apart.set_result, (asyncio.get_running_loop(), running))
             with contextlib.suppress(asyncio.CancelledError):
                 await running
+            await self._cluster.close()  # the connections of this loop, which ends here
 
         with ThreadPoolExecutor(1, thread_name_prefix="lease") as threads:
             thread = here.run_in_executor(threads, asyncio.run, work())

@@ -9,16 +9,19 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
 from druid_core.errors import InvalidTask
 from overlord_operator import names
-from overlord_operator.task_resource import DruidTask, data_source_of
+from overlord_operator.task_resource import DruidTask, data_source_of, hash_of
 
 KEPT_TASK_BYTES = 64 << 10
 """A task that is not submitted yet is kept whole up to this size; a larger one is fetched when it is submitted."""
+
+_READ_TASKS = 512
+"""Of the tasks that were seen or looked at last the read form is kept: a pass reads one state several times."""
 
 _TOMBSTONES = 20_000
 """Uids of objects that were seen to go, the latest: a list that was begun before must not bring them back."""
@@ -78,8 +81,10 @@ class Mirror:
         self._release = release
         self._tasks: dict[Ref, TaskEntry] = {}
         self._pods: dict[tuple[str, str], PodEntry] = {}
-        self._pods_of: dict[Ref, set[tuple[str, str]]] = {}
-        self._refs_of_id: dict[str, set[Ref]] = {}
+        self._read: OrderedDict[Ref, tuple[str, int, DruidTask]] = OrderedDict()
+        # tuples, for most have one element, and a set is four times as large
+        self._pods_of: dict[Ref, tuple[tuple[str, str], ...]] = {}
+        self._refs_of_id: dict[str, tuple[Ref, ...]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._held: dict[tuple[str, str], PodEntry] = {}
         self.held_more = asyncio.Event()
@@ -97,6 +102,24 @@ class Mirror:
     def task(self, ref: Ref) -> TaskEntry | None:
         return self._tasks.get(ref)
 
+    def druid_task(self, ref: Ref) -> DruidTask | None:
+        """The DruidTask, read; of `spec.task` it holds what names the task."""
+        entry = self._tasks.get(ref)
+        if entry is None:
+            return None
+        read = self._read.get(ref)
+        if read is not None and read[:2] == (entry.uid, entry.version):
+            return read[2]
+        task = DruidTask.parse(orjson.loads(entry.data))
+        self._keep_read(ref, entry, task)
+        return task
+
+    def _keep_read(self, ref: Ref, entry: TaskEntry, task: DruidTask) -> None:
+        self._read[ref] = (entry.uid, entry.version, task)
+        self._read.move_to_end(ref)
+        if len(self._read) > _READ_TASKS:
+            self._read.popitem(last=False)
+
     def pods(self, ref: Ref) -> list[PodEntry]:
         """In the order of their attempts."""
         found = [self._pods[key] for key in self._pods_of.get(ref, ())]
@@ -111,7 +134,7 @@ class Mirror:
 
     def of_task_id(self, task_id: str) -> set[Ref]:
         """The DruidTasks that name this task; more than one where somebody applied it twice."""
-        return self._refs_of_id.get(task_id, set())
+        return set(self._refs_of_id.get(task_id, ()))
 
     # what comes from the API server
 
@@ -127,9 +150,11 @@ class Mirror:
             return None
         if known is not None:
             self._unindex(ref, known)
-        entry = _task_entry(raw, uid, version)
+        entry, task = _task_entry(raw, uid, version)
         self._tasks[ref] = entry
-        self._refs_of_id.setdefault(entry.task_id, set()).add(ref)
+        if task is not None:
+            self._keep_read(ref, entry, task)
+        self._refs_of_id[entry.task_id] = (*self._refs_of_id.get(entry.task_id, ()), ref)
         return ref
 
     def lose_task(self, namespace: str, name: str, uid: str) -> Ref | None:
@@ -140,6 +165,7 @@ class Mirror:
         if known is None or known.uid != uid:
             return None
         del self._tasks[ref]
+        self._read.pop(ref, None)
         self._unindex(ref, known)
         return ref
 
@@ -164,7 +190,7 @@ class Mirror:
             self._held[key] = entry
             if not was_held:
                 self.held_more.set()
-        self._pods_of.setdefault(entry.owner, set()).add(key)
+        self._pods_of[entry.owner] = (*self._pods_of.get(entry.owner, ()), key)
         return entry.owner
 
     def lose_pod(self, namespace: str, name: str, uid: str) -> Ref | None:
@@ -197,25 +223,26 @@ class Mirror:
         return {entry.uid for entry in self._tasks.values()}, {pod.uid for pod in self._pods.values()}
 
     def _unindex(self, ref: Ref, entry: TaskEntry) -> None:
-        refs = self._refs_of_id.get(entry.task_id)
-        if refs is not None:
-            refs.discard(ref)
-            if not refs:
-                del self._refs_of_id[entry.task_id]
+        refs = tuple(each for each in self._refs_of_id.pop(entry.task_id, ()) if each != ref)
+        if refs:
+            self._refs_of_id[entry.task_id] = refs
 
     def _drop_pod(self, key: tuple[str, str], entry: PodEntry) -> None:
         del self._pods[key]
         self._held.pop(key, None)
-        keys = self._pods_of.get(entry.owner)
-        if keys is not None:
-            keys.discard(key)
-            if not keys:
-                del self._pods_of[entry.owner]
+        keys = tuple(each for each in self._pods_of.pop(entry.owner, ()) if each != key)
+        if keys:
+            self._pods_of[entry.owner] = keys
 
     def _bury(self, uid: str) -> None:
         self._gone[uid] = None
         if len(self._gone) > _TOMBSTONES:
             self._gone.popitem(last=False)
+
+
+def json_text(raw: Any) -> bytes:
+    """JSON that is to be kept. What orjson gives occupies 4 or 8 KiB, however short it is; a copy does not."""
+    return bytes(memoryview(orjson.dumps(raw)))
 
 
 def _version(metadata: dict[str, Any]) -> int:
@@ -224,30 +251,24 @@ def _version(metadata: dict[str, Any]) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _task_entry(raw: dict[str, Any], uid: str, version: int) -> TaskEntry:
+def _task_entry(raw: dict[str, Any], uid: str, version: int) -> tuple[TaskEntry, DruidTask | None]:
+    """The object as kept, and as read where it can be."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     annotations = metadata.get("annotations") or {}
     spec: dict[str, Any] = dict(raw.get("spec") or {})
-    problem, task_hash, task = None, "", None
-    try:
-        parsed = DruidTask.parse(raw)
-        task_id = parsed.task_id
-        if parsed.spec.task is not None:
-            task_hash = parsed.task_hash()
-    except InvalidTask as error:
-        problem, task_id = str(error), f"{metadata['namespace']}/{metadata['name']}"
-        spec = {"taskId": task_id}  # what cannot be read is not kept; the object's status will say why
     is_accepted = any(
         condition.get("type") == names.CONDITION_SUBMITTED and condition.get("status") == "True"
         for condition in status.get("conditions") or []
     )
-    whole = spec.get("task")
+    task, task_hash, whole = None, "", spec.get("task")
     if isinstance(whole, dict):
+        raw_task = cast("dict[str, Any]", whole)
+        task_hash = hash_of(raw_task)
         if not is_accepted:
-            text = orjson.dumps(whole)
+            text = json_text(raw_task)
             task = text if len(text) <= KEPT_TASK_BYTES else None
-        spec["task"] = _stub(whole)
-    kept = {
+        spec["task"] = _stub(raw_task)
+    kept: dict[str, Any] = {
         "metadata": {
             key: metadata[key]
             for key in (
@@ -260,8 +281,16 @@ def _task_entry(raw: dict[str, Any], uid: str, version: int) -> TaskEntry:
         "spec": spec,
         "status": status,
     }
+    problem, read = None, None
+    try:
+        read = DruidTask.parse(kept)
+        task_id = read.task_id
+    except InvalidTask as error:
+        problem, task_id, task_hash = str(error), f"{metadata['namespace']}/{metadata['name']}", ""
+        kept["spec"] = {"taskId": task_id}  # what cannot be read is not kept; the object's status will say why
     is_over = status.get("state") in ("SUCCESS", "FAILED")
-    return TaskEntry(uid, version, task_id, orjson.dumps(kept), problem, task, task_hash, is_accepted, is_over)
+    entry = TaskEntry(uid, version, task_id, json_text(kept), problem, task, task_hash, is_accepted, is_over)
+    return entry, read
 
 
 def _stub(raw_task: dict[str, Any]) -> dict[str, Any]:
@@ -307,7 +336,7 @@ def _pod_entry(raw: dict[str, Any], uid: str, version: int) -> PodEntry | None:
         is_held=names.LOG_FINALIZER in (metadata.get("finalizers") or ()),
         is_deleting="deletionTimestamp" in metadata,
         finalizers=tuple(metadata.get("finalizers") or ()),
-        data=orjson.dumps(kept),
+        data=json_text(kept),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from druid_core.runner import Assignment, AttemptReport, Explanation, TaskOutcome
-from overlord_operator.mirror import Ref
+from overlord_operator.mirror import Ref, json_text
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.phase import PodReading
 from overlord_operator.settings import OperatorSettings
@@ -62,12 +62,12 @@ class Memory:
     What this process has learnt of one task beside what stands in the cluster.
 
     All of it comes back by itself after a restart: the Overlord repeats its orders, reports are repeated, storage is
-    asked again.
+    asked again. There may be ten thousand of these: what is empty costs nothing.
     """
 
     assignment: Assignment | None = None
-    stops: set[int] = field(default_factory=set[int])
-    forgotten: set[int] = field(default_factory=set[int])
+    stops: frozenset[int] = frozenset()
+    forgotten: frozenset[int] = frozenset()
     """Attempts that the Overlord has settled."""
     outcomes: dict[int, TaskOutcome] = field(default_factory=dict[int, TaskOutcome])
     explanation: Explanation | None = None
@@ -75,10 +75,10 @@ class Memory:
     """Whether the Overlord, asked, did not know the task."""
     submission: Submission | None = None
     refusals: dict[int, Refusal] = field(default_factory=dict[int, Refusal])
-    reported: dict[int, AttemptReport] = field(default_factory=dict[int, AttemptReport])
-    """What the Overlord has surely heard."""
-    safe_logs: set[int] = field(default_factory=set[int])
-    saving_logs: set[int] = field(default_factory=set[int])
+    reported: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    """The last that the Overlord has surely heard of each attempt, as text: a tenth of the report's own size."""
+    safe_logs: frozenset[int] = frozenset()
+    saving_logs: frozenset[int] = frozenset()
     is_reading_report: bool = False
     has_read_report: bool = False
     rows: int | None = None
@@ -95,6 +95,14 @@ class Memory:
     """Before which a status that tells little is not written: there were too many."""
     first_seen_ms: int = 0
     """When this process saw the task first."""
+
+    def note_told(self, report: AttemptReport) -> None:
+        """The Overlord has heard this."""
+        self.reported[report.attempt] = json_text(report.to_wire())
+
+    def has_told(self, report: AttemptReport) -> bool:
+        """Whether this is what the Overlord has heard last of the attempt."""
+        return self.reported.get(report.attempt) == json_text(report.to_wire())
 
 
 @dataclass(frozen=True, slots=True)

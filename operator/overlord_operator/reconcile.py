@@ -7,7 +7,6 @@ go on at any step.
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -21,7 +20,6 @@ from overlord_operator.pod.events import with_events
 from overlord_operator.pod.phase import PodPhase, read_pod
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.steps import LookAgain, ReadReport, Report, SaveLog
-from overlord_operator.task_resource import DruidTask
 
 _log = logging.getLogger(__name__)
 
@@ -93,9 +91,12 @@ class Reconciler:
         assignment = memory.assignment
         if assignment is not None and any(pod.attempt >= assignment.attempt for pod in pods):
             memory.assignment = None
+        said = memory.explanation
+        if said is not None and not said.status.is_complete and any(pod.attempt >= said.attempt for pod in pods):
+            memory.explanation = None  # what its pod says is newer
         return Observed(
             ref=ref,
-            task=_parse(entry.data) if entry is not None else None,
+            task=self._mirror.druid_task(ref),
             problem=entry.problem if entry is not None else None,
             task_hash=entry.task_hash if entry is not None else "",
             twin=self._twin(ref, entry),
@@ -126,12 +127,6 @@ class Reconciler:
         self.waiting.pop(ref, None)
         if entry is not None and entry.is_over and not any(pod.is_held for pod in self._mirror.pods(ref)):
             self._memories.pop(ref, None)
-
-
-@lru_cache(maxsize=256)
-def _parse(data: bytes) -> DruidTask:
-    """One pass reads the same state of an object several times."""
-    return DruidTask.parse(orjson.loads(data))
 
 
 def _observe_pod(entry: PodEntry, memory: Memory, now_ms: int) -> ObservedPod:

@@ -60,7 +60,7 @@ class StorageWork:
     def save_log_later(self, ref: Ref, step: SaveLog) -> None:
         memory = self._memory(ref)
         if step.attempt not in memory.saving_logs and self._logs is not None:
-            memory.saving_logs.add(step.attempt)
+            memory.saving_logs |= {step.attempt}
             self._go(self._save_log(self._logs, ref, step))
 
     def read_report_later(self, ref: Ref, step: ReadReport) -> None:
@@ -95,9 +95,9 @@ class StorageWork:
                     break
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            memory.safe_logs.add(step.attempt)
+            memory.safe_logs |= {step.attempt}
         finally:
-            memory.saving_logs.discard(step.attempt)
+            memory.saving_logs -= {step.attempt}
         self._poke(ref)
 
     async def _try_save(self, logs: TaskLogs, step: SaveLog, fetch: Callable[[BinaryIO], Any]) -> bool:

@@ -146,9 +146,10 @@ class DruidTask:
         """The task as it is posted: the user's own words, with an id."""
         return {**(self.spec.task or {}), "id": self.task_id}
 
-    def task_hash(self) -> str:
-        """Tells one task from another: equal for equal JSON, whatever the order of its keys."""
-        return sha256(orjson.dumps(self.spec.task, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+def hash_of(raw_task: Mapping[str, Any]) -> str:
+    """Tells one task from another: equal for equal JSON, whatever the order of its keys."""
+    return sha256(orjson.dumps(raw_task, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
 def data_source_of(raw_task: Mapping[str, Any]) -> str | None:

@@ -96,7 +96,7 @@ class World:
     def save_log_later(self, ref: Ref, step: SaveLog) -> None:
         if not self.storage_is_away:
             self.safe_logs.add((step.task_id, step.attempt))
-            self.reconciler.memory(ref).safe_logs.add(step.attempt)
+            self.reconciler.memory(ref).safe_logs |= {step.attempt}
 
     def read_report_later(self, ref: Ref, step: ReadReport) -> None:
         memory = self.reconciler.memory(ref)
@@ -137,7 +137,7 @@ class World:
         except Unavailable:
             return
         for ref, step in reports:
-            self.reconciler.memory(ref).reported[step.report.attempt] = step.report
+            self.reconciler.memory(ref).note_told(step.report)
 
     async def settle(self, turns: int = 12) -> None:
         """Turns, half a second each, until nothing is written any more. Fails where there is no end."""

@@ -5,14 +5,12 @@ import logging
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 import orjson
-import urllib3
 
-from overlord_operator.cluster.connection import Connection
+from overlord_operator.cluster.connection import Connection, NoAnswer
 from overlord_operator.cluster.errors import ClusterAway, of_answer
 
 _log = logging.getLogger(__name__)
@@ -27,7 +25,6 @@ _PAGE = 500
 _TRIES = 6
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 15.0
-_CONNECT_SECONDS = 5.0
 
 RawObject = dict[str, Any]
 
@@ -41,15 +38,12 @@ class Cluster:
     """
 
     def __init__(self, calls_in_flight: int, timeout_seconds: float, connection: Connection | None = None) -> None:
-        self._connection = connection or Connection(calls_in_flight)
-        self._threads = ThreadPoolExecutor(calls_in_flight, thread_name_prefix="api-server")
-        self._timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=timeout_seconds)
+        self._connection = connection or Connection(calls_in_flight, timeout_seconds)
         self.calls: Counter[tuple[str, str, int]] = Counter()
         """Answers by method, kind of object and status; 0 is no answer."""
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._connection.close()
+        await self._connection.close()
 
     async def get(self, kind: str, namespace: str, name: str) -> RawObject:
         return await self._call("GET", kind, namespace, name)
@@ -114,21 +108,15 @@ class Cluster:
         Raises ClusterAway where the answer breaks off.
         """
         path = f"{_path(PODS, namespace, name, 'log')}?{urlencode({'container': container})}"
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._copy_log, path, out)
-
-    def _copy_log(self, path: str, out: BinaryIO) -> bool:
         try:
-            response = self._connection.stream(path, self._timeout)
-            try:
+            async with self._connection.stream(path) as response:
                 self.calls["GET", "log", response.status] += 1
                 # 400: the container has not started; 404: the pod or its log is gone; 5xx: its node does not answer
                 if response.status != 200:
                     return False
-                for chunk in response.stream(1 << 16):
+                async for chunk in response.content.iter_chunked(1 << 16):
                     out.write(chunk)
-            finally:
-                response.release_conn()
-        except urllib3.exceptions.HTTPError as error:
+        except NoAnswer as error:
             self.calls["GET", "log", 0] += 1
             raise ClusterAway(f"The API server did not give a pod's log to its end: {error}") from error
         return True
@@ -148,12 +136,9 @@ class Cluster:
         if query:
             path += "?" + urlencode({key: value for key, value in query.items() if value})
         data = None if body is None else orjson.dumps(body)
-        loop = asyncio.get_running_loop()
         pause_seconds = _FIRST_PAUSE_SECONDS
         for left in reversed(range(_TRIES)):
-            status, answer, wait_seconds = await loop.run_in_executor(
-                self._threads, self._try, method, kind, path, data, content_type
-            )
+            status, answer, wait_seconds = await self._try(method, kind, path, data, content_type)
             if 200 <= status < 300:
                 return answer
             error = of_answer(status, answer.get("reason") or "", _sentence(method, path, status, answer))
@@ -165,22 +150,22 @@ class Cluster:
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
         raise AssertionError("the last try returns or raises")
 
-    def _try(
+    async def _try(
         self, method: str, kind: str, path: str, data: bytes | None, content_type: str
     ) -> tuple[int, RawObject, float]:
-        """Status (503 where no answer came), answer, seconds to wait as the API server wishes. In a thread."""
+        """Status (503 where no answer came), answer, seconds to wait as the API server wishes."""
         noun = kind.rpartition("/")[2]
         try:
-            response = self._connection.request(method, path, data, content_type, self._timeout)
-        except urllib3.exceptions.HTTPError as error:
+            status, retry_after, body = await self._connection.request(method, path, data, content_type)
+        except NoAnswer as error:
             self.calls[method, noun, 0] += 1
-            return 503, {"message": f"no answer ({error})"}, 0.0
-        self.calls[method, noun, response.status] += 1
+            return 503, {"message": f"no answer ({error or type(error).__name__})"}, 0.0
+        self.calls[method, noun, status] += 1
         try:
-            answer = orjson.loads(response.data) if response.data else {}
+            answer = orjson.loads(body) if body else {}
         except orjson.JSONDecodeError:
-            answer = {"message": response.data[:200].decode(errors="replace")}
-        return response.status, answer, _retry_after(response.headers.get("Retry-After"))
+            answer = {"message": body[:200].decode(errors="replace")}
+        return status, answer, _retry_after(retry_after)
 
 
 def _path(kind: str, namespace: str | None, name: str = "", subresource: str = "") -> str:

@@ -6,6 +6,7 @@ can be killed, held and started again by its name.
 """
 
 import itertools
+import os
 import secrets
 import socket
 import time
@@ -31,6 +32,10 @@ START_SECONDS = 120.0
 CONTROLLERS_WITHOUT_NODES = "*,-node-lifecycle-controller,-taint-eviction-controller"
 
 CRDS = Path(__file__).parents[3] / "crds"
+
+
+GARBAGE_PERCENT = "400"
+"""GOGC of every part: by default a third of an API server's work is the search for garbage. Memory is not short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +206,10 @@ class ControlPlane:
                 *(path("kube-scheduler"), "--kubeconfig", self.kubeconfig, "--leader-elect=false"),
                 *("--bind-address", "127.0.0.1", "--secure-port", str(_free_port())),
             ]
+        environment = os.environ | {"GOGC": GARBAGE_PERCENT}
         return {
-            name: Process(name, command, self.logs / f"{name}.log", place.inside) for name, command in commands.items()
+            name: Process(name, command, self.logs / f"{name}.log", place.inside, environment)
+            for name, command in commands.items()
         }
 
     def _until(self, condition: Any, what: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from druid_core.errors import CapacityExceeded, InvalidTask, NemetonError, Unavailable
+from druid_core.errors import CapacityExceeded, InvalidInput, InvalidTask, NemetonError, Unavailable
 from druid_core.runner import AttemptReport, AttemptState, RunnerAnnouncement
 from overlord_operator.cluster import client
 from overlord_operator.cluster.client import PODS, Cluster
@@ -102,7 +102,7 @@ def api() -> Generator[Script]:
 
 
 @pytest.fixture
-def cluster(api: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Cluster]:
+async def cluster(api: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Cluster]:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(
         f"""{{apiVersion: v1, kind: Config, current-context: c,
@@ -115,7 +115,7 @@ def cluster(api: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gen
     monkeypatch.setattr(client, "_LONGEST_PAUSE_SECONDS", 0.01)
     made = Cluster(4, 5.0)
     yield made
-    asyncio.run(made.close())
+    await made.close()
 
 
 async def test_a_call_carries_the_token_and_comes_back_as_json(api: Script, cluster: Cluster):
@@ -198,6 +198,33 @@ async def test_no_more_calls_are_in_flight_than_are_allowed(api: Script, cluster
     await asyncio.gather(*(cluster.get(PODS, "tasks", str(number)) for number in range(60)))
     assert len(api.asked) == 60
     assert api.most_in_flight <= 4
+
+
+async def test_a_cluster_may_be_spoken_to_from_another_loop_as_well(api: Script, cluster: Cluster):
+    api.say(200, {"kind": "Pod"})
+
+    async def elsewhere() -> str:
+        try:
+            return (await cluster.get(PODS, "tasks", "there"))["kind"]
+        finally:
+            await cluster.close()
+
+    await cluster.get(PODS, "tasks", "here")
+    assert await asyncio.to_thread(asyncio.run, elsewhere()) == "Pod"
+    assert (await cluster.get(PODS, "tasks", "here"))["kind"] == "Pod"
+
+
+async def test_a_certificate_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        f"""{{apiVersion: v1, kind: Config, current-context: c,
+        clusters: [{{name: c, cluster: {{server: "https://127.0.0.1:1", certificate-authority: {tmp_path}/no.pem}}}}],
+        users: [{{name: u, user: {{token: secret-token}}}}],
+        contexts: [{{name: c, context: {{cluster: c, user: u}}}}]}}"""
+    )
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    with pytest.raises(InvalidInput, match=r"No way to the API server.*no\.pem"):
+        Cluster(1, 1.0)
 
 
 async def test_a_pods_log_is_copied_and_its_absence_is_no_error(api: Script, cluster: Cluster):

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from overlord_operator.budget import Budget
 from overlord_operator.cluster.errors import AlreadyExists, ClusterAway, Outdated, Vanished
 from overlord_operator.events import happenings
 from overlord_operator.lease import Election
-from overlord_operator.mirror import KEPT_TASK_BYTES, Mirror, Ref
+from overlord_operator.mirror import KEPT_TASK_BYTES, Mirror, Ref, json_text
 from overlord_operator.pod.cause import Cause
 from overlord_operator.retry import oom_kills, retry_after_ms
 from overlord_operator.settings import OperatorSettings
@@ -56,6 +57,9 @@ class LeaseStore:
         if raw_object["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
             raise Outdated("another state")
         return self.store(raw_object)
+
+    async def close(self) -> None:
+        pass
 
     def store(self, raw_object: Raw) -> Raw:
         self.version += 1
@@ -488,3 +492,14 @@ def test_a_change_of_status_tells_its_story_once(after: DruidTaskStatus, told: l
 )
 def test_rows_are_read_from_a_report(report: Any, rows: int | None):
     assert rows_of(report) == rows
+
+
+def test_what_is_kept_of_an_object_occupies_what_it_shows():
+    """orjson's own result holds on to a buffer of 8 KiB: ten thousand objects then cost 160 MB more."""
+    tracemalloc.start()
+    try:
+        kept = [json_text({"number": number, "words": ["w" * 10] * 100}) for number in range(100)]
+        occupied, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert occupied < 1.5 * sum(map(len, kept))
