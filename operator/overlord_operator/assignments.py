@@ -32,7 +32,7 @@ _PAUSE_SECONDS = 0.5
 """After orders that asked for nothing new, so that an Overlord that repeats itself is not asked without pause."""
 _GATHER_SECONDS = 0.25
 """For more new pods, before the Overlord is told of the first."""
-_GATHER_SHARE = 10.0
+_GATHER_SHARE = 20.0
 """It takes at least so many times as long as telling did: comparing ten thousand attempts is not free."""
 _REPORTS_AT_ONCE = 500
 _EXPLAINED_AT_ONCE = 2000

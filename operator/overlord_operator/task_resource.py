@@ -8,6 +8,7 @@ defines (env, volumes, tolerations, resources) stay JSON, because a pod takes th
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, cast
 
@@ -165,10 +166,14 @@ def data_source_of(raw_task: Mapping[str, Any]) -> str | None:
 
 def read_time(raw: object) -> int | None:
     """Milliseconds of a Kubernetes timestamp; None for none, or for what is none."""
-    if not isinstance(raw, str):
-        return None
+    return _read_time(raw) if isinstance(raw, str) else None
+
+
+@lru_cache(maxsize=4096)
+def _read_time(text: str) -> int | None:
+    # whole seconds, most of them of the last minutes: an object is read often, and has a dozen
     try:
-        return parse_instant(raw)
+        return parse_instant(text)
     except InvalidInput:
         return None
 

@@ -28,8 +28,8 @@ LONGEST_WAIT_SECONDS = 30.0
 LOOK_SECONDS = 2.0
 """How often a long poll looks while no hint can be heard. Else hints are enough: comparing a long list is not free."""
 
-PAUSE_SHARE = 2.0
-"""A look that took so long is followed by a pause of this many times as long."""
+PAUSE_SHARE = 8.0
+"""A look is followed by a pause of so many times its length: a long list costs a ninth of a core, not a third."""
 
 _ANNOUNCEMENT = TypeAdapter(RunnerAnnouncement)
 _REPORTS = TypeAdapter(list[AttemptReport])
