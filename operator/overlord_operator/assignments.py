@@ -34,6 +34,15 @@ _GATHER_SECONDS = 0.25
 """For more new pods, before the Overlord is told of the first."""
 _GATHER_SHARE = 20.0
 """It takes at least so many times as long as telling did: comparing ten thousand attempts is not free."""
+_TOGETHER_SECONDS = 0.25
+"""
+After so many orders as come in a flood, before the next are asked for: each answer repeats what is not begun yet, so that
+orders taken one by one would cost the square of their number.
+"""
+_FLOOD_ORDERS = 50
+"""An answer with so many is one; after fewer the pause is as much shorter, so that a single task never waits."""
+_REPORTS_TOGETHER_SECONDS = 0.05
+"""After a report, before the next: a call and a transaction for each pod would cost more than what they tell."""
 _REPORTS_AT_ONCE = 500
 _EXPLAINED_AT_ONCE = 2000
 """Ids a question: the Overlord answers them in one statement."""
@@ -91,7 +100,9 @@ class Runner:
             else:
                 self._note_presence()
                 wait_seconds = _FIRST_WAIT_SECONDS
-                if not self.obey(orders) and time.monotonic() - asked < _PAUSE_SECONDS:
+                if self.obey(orders):
+                    await asyncio.sleep(_TOGETHER_SECONDS * min(1.0, len(orders.start) / _FLOOD_ORDERS))
+                elif time.monotonic() - asked < _PAUSE_SECONDS:
                     await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _next_orders(self) -> RunnerOrders:
@@ -223,6 +234,7 @@ class Runner:
                 wait_seconds = _FIRST_WAIT_SECONDS
                 for ref, step in batch.values():
                     self._reconciler.memory(ref).note_told(step.report)
+                await asyncio.sleep(_REPORTS_TOGETHER_SECONDS)
             if self._unreported:
                 self._has_news.set()
 
