@@ -36,6 +36,12 @@ def own_kube() -> Generator[ControlPlane]:
 
 
 @pytest.fixture
+def forgetful_kube() -> Generator[ControlPlane]:
+    """A control plane that keeps no history of its objects for longer than a second or two."""
+    yield from _running(running_control_plane(options=("--etcd-compaction-interval", "1s")))
+
+
+@pytest.fixture
 def namespace(kube: ControlPlane) -> Generator[str]:
     """A namespace of the control plane for one test."""
     name = kube.new_namespace()

@@ -36,8 +36,8 @@ _GATHER_SHARE = 20.0
 """It takes at least so many times as long as telling did: comparing ten thousand attempts is not free."""
 _TOGETHER_SECONDS = 0.25
 """
-After so many orders as come in a flood, before the next are asked for: each answer repeats what is not begun yet, so that
-orders taken one by one would cost the square of their number.
+After so many orders as come in a flood, before the next are asked for: each answer repeats what is not begun yet, so
+that orders taken one by one would cost the square of their number.
 """
 _FLOOD_ORDERS = 50
 """An answer with so many is one; after fewer the pause is as much shorter, so that a single task never waits."""
