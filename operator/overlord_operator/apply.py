@@ -75,6 +75,10 @@ class Surroundings(Protocol):
 
     def look_again(self, ref: Ref, at_ms: int) -> None: ...
 
+    def has_more_to_do(self) -> bool:
+        """Whether more tasks wait to be looked at than a moment is enough for: then those go first."""
+        ...
+
 
 class Hands:
     """Takes steps."""
@@ -320,7 +324,7 @@ class Hands:
     async def _write_status(self, observed: Observed, step: WriteStatus) -> None:
         assert observed.task is not None
         task, ref = observed.task, observed.ref
-        if not step.is_urgent and not self._refreshes.spend():
+        if not step.is_urgent and (self._around.has_more_to_do() or not self._refreshes.spend()):
             # by as much later as there are others, so that looking does not cost more than writing
             self._held_back.add(ref)
             pause_ms = 1000 + int(1000 * len(self._held_back) / self._settings.refreshes_a_second)

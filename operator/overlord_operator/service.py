@@ -105,6 +105,9 @@ class Service:
     def look_again(self, ref: Ref, at_ms: int) -> None:
         self.queue.poke_at(ref, at_ms)
 
+    def has_more_to_do(self) -> bool:
+        return self.queue.backlog > self.settings.calls_in_flight
+
     # what is seen
 
     def see_task(self, kind: str | None, raw_task: Mapping[str, Any]) -> None:

@@ -36,6 +36,11 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._busy)
 
+    @property
+    def backlog(self) -> int:
+        """Tasks that no worker has taken yet."""
+        return len(self._waiting)
+
     def poke(self, ref: Ref) -> None:
         """Have a task looked at, as soon as there is a worker."""
         if ref in self._busy:

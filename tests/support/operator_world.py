@@ -62,6 +62,8 @@ class World:
         """The release's pod templates."""
         self.payloads = FakePayloads()
         self.looks: dict[Ref, int] = {}
+        self.is_flooded = False
+        """Whether many other tasks wait to be looked at."""
         self.restart()
 
     def restart(self) -> None:
@@ -104,6 +106,9 @@ class World:
 
     def look_again(self, ref: Ref, at_ms: int) -> None:
         self.looks[ref] = min(at_ms, self.looks.get(ref, at_ms))
+
+    def has_more_to_do(self) -> bool:
+        return self.is_flooded
 
     # its life
 

@@ -37,6 +37,9 @@ CRDS = Path(__file__).parents[3] / "crds"
 GARBAGE_PERCENT = "400"
 """GOGC of every part: by default a third of an API server's work is the search for garbage. Memory is not short."""
 
+MEMORY_LIMIT = "3GiB"
+"""GOMEMLIMIT: from there on garbage is looked for as often as it takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -206,7 +209,7 @@ class ControlPlane:
                 *(path("kube-scheduler"), "--kubeconfig", self.kubeconfig, "--leader-elect=false"),
                 *("--bind-address", "127.0.0.1", "--secure-port", str(_free_port())),
             ]
-        environment = os.environ | {"GOGC": GARBAGE_PERCENT}
+        environment = os.environ | {"GOGC": GARBAGE_PERCENT, "GOMEMLIMIT": MEMORY_LIMIT}
         return {
             name: Process(name, command, self.logs / f"{name}.log", place.inside, environment)
             for name, command in commands.items()

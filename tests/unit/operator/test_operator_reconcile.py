@@ -37,6 +37,20 @@ async def test_a_pod_that_takes_its_time_to_start_is_shown_after_two_seconds():
     assert world.status()["podName"] == world.pod()["metadata"]["name"]
 
 
+async def test_a_pod_that_just_starts_is_shown_when_nothing_else_waits_to_be_done():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    world.is_flooded = True
+    await world.turn()
+    world.pass_time(2.1)
+    await world.turn()
+    assert world.status().get("state") in (None, "NOT_TAKEN_UP")
+    world.is_flooded = False
+    world.pass_time(2.1)
+    await world.turn()
+    assert world.status()["state"] == "PENDING"
+
+
 async def test_of_many_pods_that_just_start_few_are_shown_and_every_one_that_runs():
     world = World(refreshes_a_second=2.0)
     for number in range(20):
