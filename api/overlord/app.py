@@ -15,6 +15,7 @@ from druid_core.errors import InvalidInput, NemetonError, Unavailable
 from druid_core.storage.task_logs import TaskLogs
 from overlord import events, metrics, node
 from overlord.action import routes as action_routes
+from overlord.action.allocation import Allocations
 from overlord.auth import routes as auth_routes
 from overlord.db.hints import Hints
 from overlord.db.opening import open_database
@@ -56,6 +57,7 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
             app.state.replica = replica
             app.state.pool = pool
             app.state.intake = Intake(replica)
+            app.state.allocations = Allocations(replica)
             app.state.peons = PeonClient(settings.peon_timeout_ms)
             app.state.task_logs = TaskLogs.from_url(settings.task_logs) if settings.task_logs else None
             app.state.stopping = asyncio.Event()

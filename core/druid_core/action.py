@@ -7,6 +7,7 @@ from pydantic import Field
 
 from druid_core.interval import Interval
 from druid_core.lock import LockType
+from druid_core.partial_shard_spec import PartialShardSpec
 from druid_core.segment import DataSegment
 from druid_core.status import TaskLocation, TaskStatus
 from druid_core.wire import WireModel
@@ -60,7 +61,7 @@ class SegmentAllocate(WireModel):
     sequence_name: str
     previous_segment_id: str | None = None
     skip_segment_lineage_check: bool = False
-    shard_spec_factory: dict[str, Any] | None = None
+    shard_spec_factory: PartialShardSpec | None = None
     lock_granularity: str | None = None
     task_lock_type: LockType | None = None
 
@@ -76,6 +77,66 @@ class SegmentTransactionalInsert(WireModel):
     supervisor_id: str | None = None
     data_source: str | None = None
     segment_schema_mapping: dict[str, Any] | None = None
+
+
+class SegmentTransactionalAppend(WireModel):
+    """Publish appended segments beside a replacement that may run. Druid: SegmentTransactionalAppendAction"""
+
+    type: Literal["segmentTransactionalAppend"] = "segmentTransactionalAppend"
+    segments: list[DataSegment]
+    start_metadata: dict[str, Any] | None = None
+    end_metadata: dict[str, Any] | None = None
+    supervisor_id: str | None = None
+    segment_schema_mapping: dict[str, Any] | None = None
+
+
+class SegmentTransactionalReplace(WireModel):
+    """Publish over what was there, and take along what was appended. Druid: SegmentTransactionalReplaceAction"""
+
+    type: Literal["segmentTransactionalReplace"] = "segmentTransactionalReplace"
+    segments: list[DataSegment]
+    segment_schema_mapping: dict[str, Any] | None = None
+
+
+class MarkSegmentsToUpgrade(WireModel):
+    """Have the holder of the REPLACE lock over these segments take them along. Druid: MarkSegmentToUpgradeAction"""
+
+    type: Literal["markSegmentsToUpgrade"] = "markSegmentsToUpgrade"
+    data_source: str
+    upgrade_segments: list[DataSegment]
+
+
+class MarkSegmentsAsUnused(WireModel):
+    """Mark what lies wholly inside an interval; how many there were. Druid: MarkSegmentsAsUnusedAction"""
+
+    type: Literal["markSegmentsAsUnused"] = "markSegmentsAsUnused"
+    data_source: str
+    interval: Interval
+
+
+class SegmentMetadataUpdate(WireModel):
+    """Say anew where segments lie: they were moved, archived or restored. Druid: SegmentMetadataUpdateAction"""
+
+    type: Literal["segmentMetadataUpdate"] = "segmentMetadataUpdate"
+    segments: list[DataSegment]
+
+
+class ResetDataSourceMetadata(WireModel):
+    """Have a stream's supervisor begin anew from these offsets. Druid: ResetDataSourceMetadataAction"""
+
+    type: Literal["resetDataSourceMetadata"] = "resetDataSourceMetadata"
+    supervisor_id: str | None = None
+    data_source: str | None = None
+    reset_metadata: dict[str, Any] | None = None
+
+
+class CheckPointDataSourceMetadata(WireModel):
+    """Have a stream's supervisor end the sequences of a task group. Druid: CheckPointDataSourceMetadataAction"""
+
+    type: Literal["checkPointDataSourceMetadata"] = "checkPointDataSourceMetadata"
+    supervisor_id: str
+    task_group_id: int
+    checkpoint_metadata: dict[str, Any] | None = None
 
 
 class SegmentListUsed(WireModel):
@@ -144,6 +205,14 @@ class UpdateLocation(WireModel):
     location: TaskLocation
 
 
+class SurrogateAction(WireModel):
+    """Another action in the name of another task, as sub-tasks do for their supervisor. Druid: SurrogateAction"""
+
+    type: Literal["surrogateAction"] = "surrogateAction"
+    surrogate_id: str
+    task_action: "TaskAction"
+
+
 TaskAction = Annotated[
     LockTryAcquire
     | LockAcquire
@@ -151,6 +220,13 @@ TaskAction = Annotated[
     | LockList
     | SegmentAllocate
     | SegmentTransactionalInsert
+    | SegmentTransactionalAppend
+    | SegmentTransactionalReplace
+    | MarkSegmentsToUpgrade
+    | MarkSegmentsAsUnused
+    | SegmentMetadataUpdate
+    | ResetDataSourceMetadata
+    | CheckPointDataSourceMetadata
     | SegmentListUsed
     | SegmentListUnused
     | RetrieveSegmentsById
@@ -158,9 +234,11 @@ TaskAction = Annotated[
     | RetrieveUpgradedToSegmentIds
     | SegmentNuke
     | UpdateStatus
-    | UpdateLocation,
+    | UpdateLocation
+    | SurrogateAction,
     Field(discriminator="type"),
 ]
+SurrogateAction.model_rebuild()
 
 
 class SegmentPublishResult(WireModel):

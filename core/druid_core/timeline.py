@@ -16,12 +16,11 @@ from typing import Generic, Protocol, TypeVar
 
 from druid_core.interval import ETERNITY, Interval
 from druid_core.shard_spec import (
-    HashedShardSpec,
     NumberedOverwriteShardSpec,
-    NumberedShardSpec,
     RangeShardSpec,
     ShardSpec,
     SingleShardSpec,
+    core_partitions,
 )
 
 
@@ -104,7 +103,7 @@ def is_chunk_complete(shard_specs: Iterable[ShardSpec]) -> bool:
         return False
     if all(_is_legacy_range(part) for part in parts):
         return _is_whole_range(parts)
-    core = _core_partitions(parts[0])
+    core = max(core_partitions(parts[0]), 0)
     if core == 0:
         return True
     numbers = {part.partition_num for part in parts}
@@ -150,7 +149,7 @@ class _Holder(Generic[S]):
             elif key in full:
                 kept.extend(members)
         self.visible = sorted(kept, key=lambda segment: segment.shard_spec.partition_num)
-        core = _core_partitions(roots[0].shard_spec) if roots else 0
+        core = max(core_partitions(roots[0].shard_spec), 0) if roots else 0
         there = {root.shard_spec.partition_num for root in roots}
         self.is_complete = bool(kept) and all(n in there or is_replaced(n, n + 1, 0) for n in range(core))
 
@@ -204,17 +203,6 @@ class _Cover:
             start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
         self._starts[first:last] = [start]
         self._ends[first:last] = [end]
-
-
-def _core_partitions(spec: ShardSpec) -> int:
-    """The size of the core set; 0 where any single partition can be seen."""
-    match spec:
-        case NumberedShardSpec() | HashedShardSpec():
-            return spec.partitions
-        case SingleShardSpec() | RangeShardSpec():
-            return max(spec.num_core_partitions or 0, 0)
-        case _:  # linear, none, tombstone; numbered_overwrite stands in the root partitions' place
-            return 0
 
 
 def _group_size(member: Placed) -> int:

@@ -16,7 +16,9 @@ from druid_core.action import (
     SegmentListUsed,
     SegmentNuke,
     SegmentPublishResult,
+    SegmentTransactionalAppend,
     SegmentTransactionalInsert,
+    SegmentTransactionalReplace,
     TaskAction,
     UpdateLocation,
     UpdateStatus,
@@ -45,7 +47,9 @@ class TaskActions:
     @overload
     def perform(self, action: SegmentAllocate) -> SegmentIdWithShardSpec | None: ...
     @overload
-    def perform(self, action: SegmentTransactionalInsert) -> SegmentPublishResult: ...
+    def perform(
+        self, action: SegmentTransactionalInsert | SegmentTransactionalAppend | SegmentTransactionalReplace
+    ) -> SegmentPublishResult: ...
     @overload
     def perform(self, action: SegmentListUsed | SegmentListUnused | RetrieveSegmentsById) -> list[DataSegment]: ...
     @overload
@@ -68,7 +72,7 @@ class TaskActions:
                 return [TaskLock.model_validate(raw) for raw in raw_result]
             case SegmentAllocate():
                 return None if raw_result is None else SegmentIdWithShardSpec.model_validate(raw_result)
-            case SegmentTransactionalInsert():
+            case SegmentTransactionalInsert() | SegmentTransactionalAppend() | SegmentTransactionalReplace():
                 return SegmentPublishResult.model_validate(raw_result)
             case SegmentListUsed() | SegmentListUnused() | RetrieveSegmentsById():
                 return [DataSegment.model_validate(raw) for raw in raw_result]
@@ -78,3 +82,6 @@ class TaskActions:
                 return raw_result["upgradedToSegmentIds"]
             case LockRelease() | SegmentNuke() | UpdateStatus() | UpdateLocation():
                 return None
+            case _:
+                # what no task of ours asks for yet
+                return raw_result

@@ -46,7 +46,7 @@ class LocalOverlord:
                 return list(self._locks.values())
             case "segmentAllocate":
                 return self._allocate(raw_action)
-            case "segmentTransactionalInsert":
+            case "segmentTransactionalInsert" | "segmentTransactionalAppend" | "segmentTransactionalReplace":
                 return self._publish(raw_action["segments"])
             case "segmentListUsed" | "segmentListUnused" | "retrieveSegmentsById":
                 return []

@@ -157,14 +157,87 @@ async def test_many_writers_at_once_get_partitions_without_a_hole_or_a_double(ov
     assert sorted(answer["shardSpec"]["partitionNum"] for answer in answers) == list(range(20))
 
 
-async def test_what_is_not_there_yet_is_refused_by_name(overlord: AsyncClient) -> None:
+async def test_a_hashed_or_ranged_part_gets_its_number(overlord: AsyncClient) -> None:
     peon = await start(overlord, "t1")
-    hashed = await peon.send("segmentAllocate", **request(shardSpecFactory={"type": "hashed"}))
-    assert "[hashed] is known to Druid but not supported yet" in hashed.json()["error"]
-    by_segment = await peon.send("segmentAllocate", **request(lockGranularity="SEGMENT"))
-    assert "[SEGMENT] is not supported" in by_segment.json()["error"]
-    foreign = await peon.send("segmentAllocate", **request(dataSource="other"))
-    assert "cannot allocate segments of datasource [other]" in foreign.json()["error"]
+    hashed = {
+        "type": "hashed",
+        "partitionDimensions": ["page"],
+        "bucketId": 1,
+        "numPartitions": 2,
+        "partitionFunction": "murmur3_32_abs",
+    }
+    assert (await allocate(peon, "h", shardSpecFactory=hashed))["shardSpec"] == {
+        "type": "hashed",
+        "partitionNum": 0,
+        "partitions": 0,
+        "bucketId": 1,
+        "numBuckets": 2,
+        "partitionDimensions": ["page"],
+        "partitionFunction": "murmur3_32_abs",
+    }
+    single = {
+        "type": "single_dim",
+        "partitionDimension": "page",
+        "bucketId": 0,
+        "start": None,
+        "end": "m",
+        "numBuckets": 2,
+    }
+    assert (await allocate(peon, "s", shardSpecFactory=single))["shardSpec"] == {
+        "type": "single",
+        "dimension": "page",
+        "start": None,
+        "end": "m",
+        "partitionNum": 1,
+        "numCorePartitions": 0,
+    }
+
+
+async def test_segments_of_another_datasource_are_not_allocated(overlord: AsyncClient) -> None:
+    foreign = await (await start(overlord, "t1")).send("segmentAllocate", **request(dataSource="other"))
+    assert "Task dataSource must match action dataSource, [web] != [other]." in foreign.json()["error"]
+
+
+async def test_an_unknown_kind_of_part_is_refused(overlord: AsyncClient) -> None:
+    response = await (await start(overlord, "t1")).send("segmentAllocate", **request(shardSpecFactory={"type": "x"}))
+    assert response.status_code == 400
+    assert "shardSpecFactory" in response.json()["error"]
+
+
+async def test_of_requests_decided_together_one_that_fails_takes_no_other_with_it(overlord: AsyncClient) -> None:
+    peon = await start(overlord, "t1")
+    asked = [
+        peon.send("segmentAllocate", **request("a")),
+        peon.send("segmentAllocate", **request("x" * 300)),
+        Peon(overlord, {"type": "noop", "id": "nobody"}).send("segmentAllocate", **request("b")),
+        peon.send("segmentAllocate", **request("c", queryGranularity="nonsense")),
+        peon.send("segmentAllocate", **request("nul\0")),
+        peon.send("segmentAllocate", **request("d")),
+    ]
+    answers = await asyncio.gather(*asked)
+    assert [answer.status_code == 200 for answer in answers] == [True, False, False, False, False, True]
+    assert [answers[n].json()["result"]["shardSpec"]["partitionNum"] for n in (0, 5)] == [0, 1]
+    reasons = {1: "at most 255", 2: "inactive Task [nobody]", 3: "NONSENSE", 4: "cannot be stored"}
+    for number, words in reasons.items():
+        assert words in answers[number].text
+
+
+async def test_one_sequence_name_in_two_datasources_is_refused_and_not_mixed_up(overlord: AsyncClient) -> None:
+    first, second = await start(overlord, "t1"), await start(overlord, "t2", "other")
+    assert await allocate(first, taskLockType="APPEND") is not None
+    response = await second.send("segmentAllocate", **request(taskLockType="APPEND", dataSource="other"))
+    assert "Sequence [writer] has a segment after [] elsewhere already" in response.json()["error"]
+
+
+async def test_a_hundred_requests_of_one_task_are_answered_by_few_transactions(
+    overlord: AsyncClient, pool: Pool
+) -> None:
+    peon = await start(overlord, "t1")
+    answers = await asyncio.gather(*(allocate(peon, f"s{n}") for n in range(100)))
+    assert sorted(answer["shardSpec"]["partitionNum"] for answer in answers) == list(range(100))
+    rows = await pool.fetch("SELECT xmin::text AS transaction FROM druid_pendingsegments")
+    assert len(rows) == 100
+    assert len({row["transaction"] for row in rows}) <= 10
 
 
 async def test_a_kill_task_cannot_allocate(overlord: AsyncClient) -> None:

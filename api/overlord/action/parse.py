@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from druid_core.action import TaskAction
+from druid_core.action import SurrogateAction, TaskAction
 from druid_core.errors import InvalidInput
 
 _ACTION: TypeAdapter[TaskAction] = TypeAdapter(TaskAction)
@@ -17,6 +17,13 @@ SUPPORTED = (
     "lockList",
     "segmentAllocate",
     "segmentTransactionalInsert",
+    "segmentTransactionalAppend",
+    "segmentTransactionalReplace",
+    "markSegmentsToUpgrade",
+    "markSegmentsAsUnused",
+    "segmentMetadataUpdate",
+    "resetDataSourceMetadata",
+    "checkPointDataSourceMetadata",
     "segmentListUsed",
     "segmentListUnused",
     "retrieveSegmentsById",
@@ -25,22 +32,11 @@ SUPPORTED = (
     "segmentNuke",
     "updateStatus",
     "updateLocation",
+    "surrogateAction",
 )
 """The action types performed here, by their names on the wire."""
 
-KNOWN = (
-    *SUPPORTED,
-    "segmentLockAcquire",
-    "segmentLockTryAcquire",
-    "segmentTransactionalAppend",
-    "segmentTransactionalReplace",
-    "markSegmentsToUpgrade",
-    "markSegmentsAsUnused",
-    "segmentMetadataUpdate",
-    "resetDataSourceMetadata",
-    "checkPointDataSourceMetadata",
-    "surrogateAction",
-)
+KNOWN = (*SUPPORTED, "segmentLockAcquire", "segmentLockTryAcquire")
 """All action types of Druid 37."""
 
 _JAVA_CLASS = "org.apache.druid.indexing.common.actions.TaskAction"
@@ -85,6 +81,13 @@ def parse_action(raw: object) -> ActionRequest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or str(kind)
         raise InvalidInput(f"Invalid value of [{where}] in action [{kind}]: {first['msg']}") from error
+
+
+def innermost(action: TaskAction) -> TaskAction:
+    """What is done in the end, whoever it is done for."""
+    while isinstance(action, SurrogateAction):
+        action = action.task_action
+    return action
 
 
 def _object(raw: object, name: str) -> dict[str, Any]:

@@ -7,40 +7,58 @@ An action may be repeated at any time, because a peon whose answer was lost asks
 from typing import Any, assert_never
 
 from druid_core.action import (
+    CheckPointDataSourceMetadata,
     LockAcquire,
     LockList,
     LockRelease,
     LockTryAcquire,
+    MarkSegmentsAsUnused,
+    MarkSegmentsToUpgrade,
+    ResetDataSourceMetadata,
     RetrieveSegmentsById,
     RetrieveUpgradedFromSegmentIds,
     RetrieveUpgradedToSegmentIds,
     SegmentAllocate,
     SegmentListUnused,
     SegmentListUsed,
+    SegmentMetadataUpdate,
     SegmentNuke,
+    SegmentTransactionalAppend,
     SegmentTransactionalInsert,
+    SegmentTransactionalReplace,
     SegmentVisibility,
+    SurrogateAction,
     TaskAction,
     UpdateLocation,
     UpdateStatus,
 )
-from druid_core.errors import InvalidInput
-from druid_core.granularity import NONE, parse_granularity
-from druid_core.instant import parse_instant
+from druid_core.errors import Conflict, InvalidInput
 from druid_core.lock import LockType, TaskLock
 from druid_core.status import StatusCode, TaskStatus
 from druid_core.timeline import visible
-from overlord.action.actor import Actor
+from overlord.action.actor import Actor, find_actor, find_supervisor_id
+from overlord.action.allocation import allocation_request
 from overlord.db import hints
 from overlord.db.pool import Connection
 from overlord.lock import lockbox
+from overlord.problems import Forbidden
+from overlord.segment import amend
 from overlord.segment import store as segments
-from overlord.segment.allocate import AllocationRequest, allocate
+from overlord.segment.allocate import allocate
+from overlord.segment.append import append
 from overlord.segment.commit_metadata import MetadataChange
-from overlord.segment.identity import SequencePlace
-from overlord.segment.publish import nuke, publish
+from overlord.segment.publish import publish
+from overlord.segment.replace import replace
 from overlord.segment.store import StoredSegment
 from overlord.task import store as tasks
+
+
+class NoSuchSurrogate(Conflict):
+    """A task that is to act in the name of another one is unknown."""
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        super().__init__(f"Can't find surrogate task[{task_id}]")
 
 
 async def perform(tx: Connection, actor: Actor, action: TaskAction, now_ms: int) -> Any:
@@ -61,12 +79,26 @@ async def perform(tx: Connection, actor: Actor, action: TaskAction, now_ms: int)
         case LockList():
             return [lock.to_wire() for lock in await lockbox.held(tx, actor.task_id)]
         case SegmentAllocate():
-            identity = await allocate(tx, _own(actor, action.data_source), _allocation(actor, action), now_ms)
+            identity = await allocate(tx, allocation_request(actor, action), now_ms)
             return None if identity is None else identity.to_wire()
         case SegmentTransactionalInsert():
-            if action.segments_to_be_overwritten:
-                raise InvalidInput("segmentsToBeOverwritten goes with segment locks, which are not supported yet")
-            return (await publish(tx, requester, action.segments, now_ms, _metadata(action))).to_wire()
+            overwritten = action.segments_to_be_overwritten or []
+            result = await publish(tx, requester, action.segments, now_ms, _metadata(action), overwritten)
+            return result.to_wire()
+        case SegmentTransactionalAppend():
+            result = await append(tx, requester, actor.allocator_id, action.segments, now_ms, _metadata(action))
+            return result.to_wire()
+        case SegmentTransactionalReplace():
+            return (await replace(tx, requester, action.segments, now_ms)).to_wire()
+        case MarkSegmentsToUpgrade():
+            return await amend.mark_to_upgrade(tx, requester, action.upgrade_segments)
+        case MarkSegmentsAsUnused(data_source=data_source, interval=interval):
+            return await amend.mark_unused(tx, requester, data_source, interval, now_ms)
+        case SegmentMetadataUpdate(segments=moved):
+            return await amend.update_payloads(tx, requester, moved)
+        case ResetDataSourceMetadata() | CheckPointDataSourceMetadata():
+            # For supervisors of streams, of which none runs here. Druid: SupervisorManager
+            return False
         case SegmentListUsed():
             return [segment.wire for segment in await _list_used(tx, actor, action)]
         case SegmentListUnused():
@@ -86,7 +118,7 @@ async def perform(tx: Connection, actor: Actor, action: TaskAction, now_ms: int)
         case RetrieveUpgradedToSegmentIds(data_source=data_source, segment_ids=ids):
             return {"upgradedToSegmentIds": await segments.upgraded_to(tx, data_source, ids)}
         case SegmentNuke(segments=doomed):
-            return await nuke(tx, requester, doomed)
+            return await amend.nuke(tx, requester, doomed)
         case UpdateStatus():
             return await _update_status(tx, actor, action)
         case UpdateLocation(location=location):
@@ -94,8 +126,26 @@ async def perform(tx: Connection, actor: Actor, action: TaskAction, now_ms: int)
             if location.is_known and location.port > 0:
                 await tasks.set_location(tx, actor.task_id, location)
             return None
+        case SurrogateAction(surrogate_id=surrogate_id, task_action=inner):
+            surrogate = await find_actor(tx, surrogate_id)
+            if surrogate is None:
+                raise NoSuchSurrogate(surrogate_id)
+            return await perform(tx, surrogate, inner, now_ms)
         case _:
             assert_never(action)
+
+
+async def check_surrogates(tx: Connection, actor: Actor, action: TaskAction) -> None:
+    """
+    A token is good for the task's own group: sub-tasks act for their supervisor, and for nobody else.
+
+    Raises Forbidden.
+    """
+    while isinstance(action, SurrogateAction):
+        surrogate = await find_actor(tx, action.surrogate_id)
+        if surrogate is not None and surrogate.requester.group_id != actor.requester.group_id:
+            raise Forbidden(f"The token of task [{actor.task_id}] cannot act for task [{surrogate.task_id}]")
+        action = action.task_action
 
 
 async def _update_status(tx: Connection, actor: Actor, action: UpdateStatus) -> None:
@@ -119,55 +169,28 @@ async def _list_used(tx: Connection, actor: Actor, action: SegmentListUsed) -> l
         raise InvalidInput("[intervals] must not be empty")
     found = await segments.used(tx, action.data_source, action.intervals)
     if action.data_source == actor.requester.data_source:
-        replacing = [lock for lock in await lockbox.held(tx, actor.task_id) if lock.type is LockType.REPLACE]
+        locks = await lockbox.held(tx, await find_supervisor_id(tx, actor))
+        replacing = [lock for lock in locks if lock.type is LockType.REPLACE and not lock.revoked]
         found = [segment for segment in found if not _appended_since(segment, replacing)]
     if action.visibility is SegmentVisibility.INCLUDING_OVERSHADOWED:
         return found
-    seen: dict[str, StoredSegment] = {}
-    for interval in action.intervals:
-        seen.update((segment.id, segment) for segment in visible(found, interval))
-    return segments.in_order(seen.values())
+    # Of what overlaps the intervals all that is seen anywhere, as Druid has it
+    return segments.in_order(visible(found))
 
 
 def _appended_since(segment: StoredSegment, replacing: list[TaskLock]) -> bool:
     return any(lock.interval.covers(segment.interval) and segment.created >= lock.version for lock in replacing)
 
 
-def _allocation(actor: Actor, action: SegmentAllocate) -> AllocationRequest:
-    factory = (action.shard_spec_factory or {}).get("type", "numbered")
-    if factory != "numbered":
-        raise InvalidInput(
-            f"shardSpecFactory [{factory}] is known to Druid but not supported yet; supported is: numbered"
-        )
-    if action.lock_granularity not in (None, "TIME_CHUNK", "timeChunk"):
-        raise InvalidInput(
-            f"lockGranularity [{action.lock_granularity}] is not supported yet; supported is: TIME_CHUNK"
-        )
-    query_granularity = NONE if action.query_granularity is None else parse_granularity(action.query_granularity)
-    return AllocationRequest(
-        row=query_granularity.bucket(parse_instant(action.timestamp)),
-        preferred=parse_granularity(action.preferred_segment_granularity),
-        sequence=SequencePlace(
-            action.sequence_name, action.previous_segment_id or "", action.skip_segment_lineage_check
-        ),
-        lock_type=action.task_lock_type or LockType.EXCLUSIVE,
-        allocator_id=actor.allocator_id,
-    )
-
-
-def _own(actor: Actor, data_source: str) -> lockbox.LockRequester:
-    if data_source != actor.requester.data_source:
-        raise InvalidInput(f"Task [{actor.task_id}] cannot allocate segments of datasource [{data_source}]")
-    return actor.requester
-
-
-def _metadata(action: SegmentTransactionalInsert) -> MetadataChange | None:
+def _metadata(action: SegmentTransactionalInsert | SegmentTransactionalAppend) -> MetadataChange | None:
     """Raises InvalidInput when only a part of what belongs together is given."""
     if action.start_metadata is None and action.end_metadata is None:
         return None
     if action.start_metadata is None or action.end_metadata is None:
         raise InvalidInput("startMetadata and endMetadata must either both be null or both be non-null")
-    supervisor_id = action.supervisor_id or action.data_source
+    supervisor_id = action.supervisor_id
+    if supervisor_id is None and isinstance(action, SegmentTransactionalInsert):
+        supervisor_id = action.data_source
     if supervisor_id is None and action.segments:
         supervisor_id = action.segments[0].data_source
     if supervisor_id is None:

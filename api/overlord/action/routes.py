@@ -11,17 +11,18 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from druid_core.action import LockAcquire, LockList, TaskAction
+from druid_core.action import LockAcquire, LockList, SegmentAllocate, TaskAction
 from druid_core.errors import InvalidInput, NemetonError, Unavailable
 from overlord.action import lock_listing
-from overlord.action.actor import find_actor
-from overlord.action.parse import ActionRequest, parse_action
-from overlord.action.perform import perform
-from overlord.db.pool import Connection, transaction
+from overlord.action.actor import check_token, find_actor
+from overlord.action.allocation import Allocations
+from overlord.action.parse import ActionRequest, innermost, parse_action
+from overlord.action.perform import check_surrogates, perform
+from overlord.db.pool import transaction
 from overlord.lock.lockbox import InactiveTask
 from overlord.problems import Forbidden, problem_of
 from overlord.replica import Replica, replica_of
-from overlord.task.token import bearer, task_of_token
+from overlord.task.token import bearer
 from overlord.web import empty_answer, is_json, json_answer, json_body
 
 router = APIRouter(prefix="/druid/indexer/v1")
@@ -46,6 +47,10 @@ async def do_action(request: Request) -> Response:
     except InvalidInput as error:
         return json_answer({"error": str(error)}, 400)
     try:
+        if isinstance(asked.action, SegmentAllocate):
+            allocations: Allocations = request.app.state.allocations
+            identity = await allocations.allocate(asked.task_id, token, asked.action)
+            return json_answer({"result": None if identity is None else identity.to_wire()})
         return json_answer({"result": await _perform(replica_of(request), asked, token)})
     except (Forbidden, Unavailable):
         raise
@@ -56,7 +61,7 @@ async def do_action(request: Request) -> Response:
 
 async def _perform(replica: Replica, asked: ActionRequest, token: str | None) -> Any:
     """One transaction; for `lockAcquire` one a try, so that nobody waits for the waiter."""
-    action = asked.action
+    action = innermost(asked.action)
     if not isinstance(action, LockAcquire):
         return await _perform_once(replica, asked, token)
     wait_ms = min(action.timeout_ms or LOCK_WAIT_LIMIT_MS, LOCK_WAIT_LIMIT_MS)
@@ -71,18 +76,13 @@ async def _perform(replica: Replica, asked: ActionRequest, token: str | None) ->
 async def _perform_once(replica: Replica, asked: ActionRequest, token: str | None) -> Any:
     async with transaction(replica.pool) as tx:
         if token is not None:
-            await _check_token(tx, token, asked.task_id)
+            await check_token(tx, token, asked.task_id)
         actor = await find_actor(tx, asked.task_id)
         if actor is None:
             return _for_an_unknown_task(asked.task_id, asked.action)
+        if token is not None:
+            await check_surrogates(tx, actor, asked.action)
         return await perform(tx, actor, asked.action, replica.clock_ms())
-
-
-async def _check_token(tx: Connection, token: str, task_id: str) -> None:
-    """Raises Forbidden unless the token is that of the task's own attempt that counts."""
-    owner = await task_of_token(tx, token)
-    if owner.task_id != task_id:
-        raise Forbidden(f"The token of task [{owner.task_id}] cannot act for task [{task_id}]")
 
 
 def _for_an_unknown_task(task_id: str, action: TaskAction) -> list[Any]:

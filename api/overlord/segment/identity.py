@@ -8,20 +8,20 @@ Druid: SegmentAllocateAction, IndexerSQLMetadataStorageCoordinator.allocatePendi
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from druid_core.errors import Conflict
 from druid_core.granularity import Granularity, PeriodGranularity
 from druid_core.interval import Interval
+from druid_core.partial_shard_spec import NUMBERED, PartialShardSpec, overwrites
 from druid_core.segment import SegmentIdWithShardSpec
 from druid_core.shard_spec import (
-    HashedShardSpec,
+    FIRST_OVERWRITING_PARTITION,
+    UNKNOWN_CORE_PARTITIONS,
     NumberedOverwriteShardSpec,
-    NumberedShardSpec,
-    RangeShardSpec,
-    ShardSpec,
-    SingleShardSpec,
+    core_partitions,
 )
 from druid_core.timeline import Chunk, Placed
 from overlord.lock.conflict import APPEND_VERSION
@@ -33,6 +33,7 @@ _STANDARD_PERIODS = (
 """What is tried when the preferred bucket is taken. Druid: GranularityType, without ALL and NONE"""
 
 _WEEK = "P1W"
+
 
 _MAX_VERSION_SUFFIXES = 10
 """How often an APPEND version that was used and killed before may be told apart by one more S."""
@@ -55,18 +56,51 @@ class PendingSegment:
     identity: SegmentIdWithShardSpec
     sequence_name: str
     previous_id: str
+    allocator_id: str | None = None
+    """The tasks that share it give up together what they allocated. Druid: taskAllocatorId"""
+    upgraded_from: str | None = None
+    """The identity of an older version beside which a replacement made this one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChunkState:
-    """What lies on the interval of a candidate."""
+    """What lies on the interval of a candidate. New allocations are added as they are decided."""
 
     chunks: Sequence[Chunk[StoredSegment]]
     """What is seen there."""
-    pending: Sequence[PendingSegment]
-    """Allocated there, or anywhere under the request's sequence name; oldest first."""
-    unused: Mapping[str, int]
-    """Of the unused segments on exactly this interval: version to highest partition number."""
+    pending: list[PendingSegment]
+    """Allocated there, or anywhere under the sequence names of the requests; oldest first."""
+    unused: Mapping[str, Collection[int]]
+    """Of the unused segments on exactly this interval: version to partition numbers."""
+    _of_sequence: defaultdict[str, list[PendingSegment]] = field(init=False, repr=False)
+    _last: dict[tuple[Interval, str | None, bool], Placed | None] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._last = {}
+        self._of_sequence = defaultdict(list)
+        for each in self.pending:
+            self._of_sequence[each.sequence_name].append(each)
+
+    def add(self, allocated: PendingSegment) -> None:
+        """Count one more identity as pending."""
+        self.pending.append(allocated)
+        self._of_sequence[allocated.sequence_name].append(allocated)
+        for (interval, version, overwriting), last in self._last.items():
+            if _counts(allocated, interval, version, overwriting):
+                found = _last((each for each in (last, allocated.identity) if each is not None), overwriting)
+                self._last[interval, version, overwriting] = found
+
+    def of_sequence(self, name: str) -> Sequence[PendingSegment]:
+        """What was allocated under a sequence name, oldest first."""
+        return self._of_sequence.get(name, ())
+
+    def last_allocated(self, interval: Interval, version: str | None, overwriting: bool) -> Placed | None:
+        """The highest identity that overlaps `interval` (of one version; None: of any), in one space of numbers."""
+        key = (interval, version, overwriting)
+        if key not in self._last:
+            counting = (each.identity for each in self.pending if _counts(each, interval, version, overwriting))
+            self._last[key] = _last(counting, overwriting)
+        return self._last[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +135,12 @@ def candidate_intervals(row: Interval, preferred: Granularity) -> list[Interval]
 
 
 def identity_for(
-    data_source: str, sequence: SequencePlace, interval: Interval, lock_version: str, state: ChunkState
+    data_source: str,
+    sequence: SequencePlace,
+    interval: Interval,
+    lock_version: str,
+    state: ChunkState,
+    partial: PartialShardSpec = NUMBERED,
 ) -> Repeated | Allocated | None:
     """
     The identity for the next segment on `interval`, or None where none can be given.
@@ -112,23 +151,28 @@ def identity_for(
         return None
     chunk = state.chunks[0] if state.chunks else None
     chunk_version = chunk.version if chunk else None
-    relevant = [each for each in state.pending if chunk_version in (None, each.identity.version)]
-    earlier = _earlier_answer(sequence, interval, relevant)
+    earlier = _earlier_answer(sequence, interval, chunk_version, state)
     if earlier is not None:
         return Repeated(earlier.identity) if earlier.identity.interval == interval else None
 
-    committed = _last(chunk.segments if chunk else ())
-    allocated = _last(each.identity for each in relevant if each.identity.interval.overlaps(interval))
-    last = _last(each for each in (committed, allocated) if each is not None)
+    overwriting = overwrites(partial)
+    committed = _last(chunk.segments if chunk else (), overwriting)
+    allocated = state.last_allocated(interval, chunk_version, overwriting)
+    last = _last((each for each in (committed, allocated) if each is not None), overwriting)
     if last is None:
         version = _unburnt(chunk_version or lock_version, state.unused)
-        return Allocated(_identity(data_source, interval, version, 0, 0))
-    core = 0 if committed is None else _core_partitions(committed.shard_spec)
-    if last.interval != interval or core is None:
+        first = FIRST_OVERWRITING_PARTITION if overwriting else 0
+        return _allocated(data_source, interval, version, partial, first, 0)
+    core = 0 if committed is None else core_partitions(committed.shard_spec)
+    if last.interval != interval or core == UNKNOWN_CORE_PARTITIONS:
         return None
     version = chunk_version or last.version
-    number = max(last.shard_spec.partition_num, state.unused.get(version, -1)) + 1
-    return Allocated(_identity(data_source, interval, version, number, core))
+    number = last.shard_spec.partition_num + 1
+    burnt = state.unused.get(version, ())
+    if number in burnt:
+        # Its bucket does not count any more. Druid: getUniqueIdForSecondaryAllocation
+        return _allocated(data_source, interval, version, NUMBERED, max(number, *burnt) + 1, core)
+    return _allocated(data_source, interval, version, partial, number, core)
 
 
 def sequence_sha1(sequence: SequencePlace, identity: SegmentIdWithShardSpec) -> str:
@@ -150,32 +194,30 @@ def sequence_sha1(sequence: SequencePlace, identity: SegmentIdWithShardSpec) -> 
 
 
 def _earlier_answer(
-    sequence: SequencePlace, interval: Interval, pending: Iterable[PendingSegment]
+    sequence: SequencePlace, interval: Interval, chunk_version: str | None, state: ChunkState
 ) -> PendingSegment | None:
-    of_sequence = (each for each in pending if each.sequence_name == sequence.name)
+    of_sequence = (each for each in state.of_sequence(sequence.name) if chunk_version in (None, each.identity.version))
     if sequence.skip_lineage_check:
         return next((each for each in of_sequence if each.identity.interval == interval), None)
     return next((each for each in of_sequence if each.previous_id == sequence.previous_id), None)
 
 
-def _last(segments: Iterable[Placed]) -> Placed | None:
-    """The highest by version and partition number among those that share the ordinary partition numbers."""
-    roots = (each for each in segments if not isinstance(each.shard_spec, NumberedOverwriteShardSpec))
-    return max(roots, key=lambda each: (each.version, each.shard_spec.partition_num), default=None)
+def _counts(pending: PendingSegment, interval: Interval, version: str | None, overwriting: bool) -> bool:
+    identity = pending.identity
+    return (
+        version in (None, identity.version)
+        and isinstance(identity.shard_spec, NumberedOverwriteShardSpec) is overwriting
+        and identity.interval.overlaps(interval)
+    )
 
 
-def _core_partitions(spec: ShardSpec) -> int | None:
-    """The size of the core set that an appended segment must repeat; None where it is not known."""
-    match spec:
-        case NumberedShardSpec() | HashedShardSpec():
-            return spec.partitions
-        case SingleShardSpec() | RangeShardSpec():
-            return None if spec.num_core_partitions in (None, -1) else spec.num_core_partitions
-        case _:
-            return 0
+def _last(segments: Iterable[Placed], overwriting: bool) -> Placed | None:
+    """The highest by version and partition number among those that share one space of partition numbers."""
+    sharing = (each for each in segments if isinstance(each.shard_spec, NumberedOverwriteShardSpec) is overwriting)
+    return max(sharing, key=lambda each: (each.version, each.shard_spec.partition_num), default=None)
 
 
-def _unburnt(version: str, unused: Mapping[str, int]) -> str:
+def _unburnt(version: str, unused: Mapping[str, Collection[int]]) -> str:
     """`version`, or one beside it that no unused segment has, so that a killed id never comes back to life."""
     if version not in unused:
         return version
@@ -186,9 +228,17 @@ def _unburnt(version: str, unused: Mapping[str, int]) -> str:
     raise Conflict(f"Cannot allocate a segment of version [{version}]: unused segments have it already")
 
 
-def _identity(data_source: str, interval: Interval, version: str, number: int, core: int) -> SegmentIdWithShardSpec:
-    shard_spec = NumberedShardSpec(partition_num=number, partitions=core)
-    return SegmentIdWithShardSpec(data_source=data_source, interval=interval, version=version, shard_spec=shard_spec)
+def _allocated(
+    data_source: str, interval: Interval, version: str, partial: PartialShardSpec, number: int, core: int
+) -> Allocated:
+    return Allocated(
+        SegmentIdWithShardSpec(
+            data_source=data_source,
+            interval=interval,
+            version=version,
+            shard_spec=partial.complete(number, core),
+        )
+    )
 
 
 def _length(granularity: Granularity) -> int:

@@ -5,7 +5,7 @@ Payloads are handed through as they are stored; what a decision needs of one is 
 those that a Coordinator may load; "unused" ones wait to be killed or marked used again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +27,19 @@ _COLUMNS = 'id, start, "end", version, created_date, payload'
 _INSERT = """
 WITH published AS (
     INSERT INTO druid_segments (id, datasource, created_date, start, "end", partitioned, version, used, payload,
-                                used_status_last_updated)
-    SELECT id, $2, $3, start, "end", TRUE, version, used, payload, $3
-    FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bool[], $9::bytea[])
-        AS new (id, start, "end", version, used, payload)
+                                used_status_last_updated, indexing_state_fingerprint, upgraded_from_segment_id)
+    SELECT id, $2, $3, start, "end", TRUE, version, used, payload, $3, fingerprint, upgraded_from
+    FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bool[], $9::bytea[], $10::text[], $11::text[])
+        AS new (id, start, "end", version, used, payload, fingerprint, upgraded_from)
     ON CONFLICT (id) DO NOTHING
-    RETURNING id
+    RETURNING id, indexing_state_fingerprint
 ),
 noted AS (
     INSERT INTO nemeton_task_segments (task_id, segment_id) SELECT $1, id FROM published ON CONFLICT DO NOTHING
+),
+described AS (
+    UPDATE druid_indexingstates SET pending = FALSE
+    WHERE pending AND fingerprint IN (SELECT indexing_state_fingerprint FROM published)
 )
 SELECT id FROM published
 """
@@ -112,13 +116,20 @@ async def by_ids(tx: Connection, data_source: str, ids: Iterable[str]) -> list[S
 
 
 async def insert(
-    tx: Connection, task_id: str, segments: Sequence[DataSegment], used_ids: set[str], now_ms: int
+    tx: Connection,
+    task_id: str,
+    segments: Sequence[DataSegment],
+    used_ids: set[str],
+    now_ms: int,
+    upgraded_from: Mapping[str, str] | None = None,
 ) -> set[str]:
     """
     Insert segments of one datasource in one statement; the ids that were not there before.
 
-    Those in `used_ids` are used from the start. A row that exists stays as it is.
+    Those in `used_ids` are used from the start. `upgraded_from` says of a copy under a newer version whose files it
+    shares. A row that exists stays as it is. The indexing states that they name count as in use from now on.
     """
+    origins = upgraded_from or {}
     rows = await tx.fetch(
         _INSERT,
         task_id,
@@ -130,8 +141,24 @@ async def insert(
         [segment.version for segment in segments],
         [segment.id in used_ids for segment in segments],
         [segment.to_json() for segment in segments],
+        [segment.indexing_state_fingerprint for segment in segments],
+        [origins.get(segment.id) for segment in segments],
     )
     return {row["id"] for row in rows}
+
+
+async def update_payloads(tx: Connection, segments: Sequence[DataSegment]) -> None:
+    """Rewrite what is said of segments, used or not. One that is not there stays away."""
+    await tx.execute(
+        """
+        UPDATE druid_segments AS segment SET payload = new.payload
+        FROM unnest($1::text[], $2::text[], $3::bytea[]) AS new (id, datasource, payload)
+        WHERE segment.id = new.id AND segment.datasource = new.datasource
+        """,
+        [segment.id for segment in segments],
+        [segment.data_source for segment in segments],
+        [segment.to_json() for segment in segments],
+    )
 
 
 async def ids_of_task(tx: Connection, task_id: str) -> list[str]:

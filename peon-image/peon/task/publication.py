@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from druid_core.action import SegmentTransactionalInsert
+from druid_core.action import SegmentTransactionalAppend, SegmentTransactionalInsert, SegmentTransactionalReplace
 from druid_core.errors import StorageAway, TaskFailure
 from druid_core.interval import Interval
+from druid_core.lock import LockType
 from druid_core.segment import DataSegment, SegmentIdWithShardSpec
 from druid_core.shard_spec import NumberedShardSpec
 from peon.build.sink import Sink
@@ -116,8 +117,20 @@ class Publication:
         count = self.time_chunks.core_partitions(segment.interval)
         return segment.model_copy(update={"shard_spec": NumberedShardSpec(partition_num=number, partitions=count)})
 
+    def _publishing(
+        self, segments: list[DataSegment]
+    ) -> SegmentTransactionalInsert | SegmentTransactionalAppend | SegmentTransactionalReplace:
+        """The action that goes with the task's locks. Druid: AbstractBatchIndexTask.buildPublishAction"""
+        match self.time_chunks.lock_type:
+            case LockType.APPEND:
+                return SegmentTransactionalAppend(segments=segments)
+            case LockType.REPLACE:
+                return SegmentTransactionalReplace(segments=segments)
+            case LockType.EXCLUSIVE | LockType.SHARED:
+                return SegmentTransactionalInsert(segments=segments)
+
     def _insert(self, segments: list[DataSegment]) -> None:
-        action = SegmentTransactionalInsert(segments=segments)
+        action = self._publishing(segments)
         result = self.toolbox.overlord.perform(action)
         for _ in range(_PUBLISH_RETRIES):
             if result.success or not result.retryable:

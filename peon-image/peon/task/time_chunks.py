@@ -12,6 +12,7 @@ from druid_core.errors import TaskFailure
 from druid_core.granularity import Granularity
 from druid_core.interval import Interval, condense
 from druid_core.lock import LockType, TaskLock
+from druid_core.partial_shard_spec import NumberedPartialShardSpec
 from druid_core.segment import SegmentIdWithShardSpec
 from druid_core.shard_spec import NumberedShardSpec
 from druid_core.task import IndexParallelTask, IndexTask
@@ -74,6 +75,19 @@ class TimeChunks:
             shard_spec=NumberedShardSpec(partition_num=number, partitions=0),
         )
 
+    @property
+    def lock_type(self) -> LockType:
+        """What the task asks for, and by which it publishes."""
+        context = self.task.context
+        if context.get("useConcurrentLocks") is True:
+            return LockType.APPEND if self.appends else LockType.REPLACE
+        if "taskLockType" in context:
+            asked = LockType(context["taskLockType"])
+        else:
+            asked = LockType.SHARED if context.get("useSharedLock") is True else LockType.EXCLUSIVE
+        shares = asked in (LockType.SHARED, LockType.APPEND)
+        return LockType.EXCLUSIVE if shares and not self.appends else asked
+
     def version_of(self, bucket: Interval) -> str:
         """The version of the lock that covers the bucket."""
         return next(lock.version for lock in self._locks if lock.interval.covers(bucket))
@@ -87,7 +101,7 @@ class TimeChunks:
         deadline_ms = self.toolbox.clock() + timeout_ms
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:
-            lock = self.toolbox.overlord.perform(LockTryAcquire(lock_type=self._lock_type(), interval=interval))
+            lock = self.toolbox.overlord.perform(LockTryAcquire(lock_type=self.lock_type, interval=interval))
             if lock is not None and lock.revoked:
                 raise TaskFailure(f"Lock for interval [{interval}] was revoked by a task of higher priority")
             if lock is not None:
@@ -100,17 +114,6 @@ class TimeChunks:
             self.toolbox.stop.wait(wait_seconds)
             wait_seconds = min(2 * wait_seconds, _LONGEST_WAIT_SECONDS)
 
-    def _lock_type(self) -> LockType:
-        context = self.task.context
-        if context.get("useConcurrentLocks") is True:
-            return LockType.APPEND if self.appends else LockType.REPLACE
-        if "taskLockType" in context:
-            asked = LockType(context["taskLockType"])
-        else:
-            asked = LockType.SHARED if context.get("useSharedLock") is True else LockType.EXCLUSIVE
-        shares = asked in (LockType.SHARED, LockType.APPEND)
-        return LockType.EXCLUSIVE if shares and not self.appends else asked
-
     def _allocated(self, bucket: Interval) -> SegmentIdWithShardSpec:
         allocated = self.toolbox.overlord.perform(
             SegmentAllocate(
@@ -121,9 +124,9 @@ class TimeChunks:
                 sequence_name=self.task.id,
                 previous_segment_id=self._previous_id,
                 skip_segment_lineage_check=False,
-                shard_spec_factory={"type": "numbered"},
+                shard_spec_factory=NumberedPartialShardSpec(),
                 lock_granularity="TIME_CHUNK",
-                task_lock_type=self._lock_type(),
+                task_lock_type=self.lock_type,
             )
         )
         if allocated is None:

@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_refused_by_name(raw: object, message: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("surrogateAction", "known to Druid but not supported"), ("x", "no type that is known")]
+    ("kind", "message"), [("segmentLockAcquire", "known to Druid but not supported"), ("x", "no type that is known")]
 )
 def test_other_types_are_refused_with_the_list_of_what_there_is(kind: str, message: str) -> None:
     with pytest.raises(UnsupportedAction, match=message) as caught:

@@ -11,8 +11,21 @@ from druid_core.errors import Conflict
 from druid_core.granularity import ALL, NONE, PeriodGranularity, parse_granularity
 from druid_core.instant import parse_instant
 from druid_core.interval import ETERNITY, Interval
+from druid_core.partial_shard_spec import (
+    UNKNOWN_GROUP_SIZE,
+    HashedPartialShardSpec,
+    NumberedOverwritePartialShardSpec,
+    PartialShardSpec,
+    SinglePartialShardSpec,
+)
 from druid_core.segment import SegmentIdWithShardSpec
-from druid_core.shard_spec import NumberedOverwriteShardSpec, NumberedShardSpec, ShardSpec, SingleShardSpec
+from druid_core.shard_spec import (
+    HashedShardSpec,
+    NumberedOverwriteShardSpec,
+    NumberedShardSpec,
+    ShardSpec,
+    SingleShardSpec,
+)
 from druid_core.timeline import Chunk
 from overlord.lock.conflict import APPEND_VERSION
 from overlord.segment.identity import (
@@ -30,7 +43,7 @@ from overlord.segment.store import StoredSegment
 DAY = Interval.parse("2026-01-01/2026-01-02")
 HOUR = Interval.parse("2026-01-01T05/2026-01-01T06")
 LOCKED, PUBLISHED = "2026-06-01T00:00:00.000Z", "2026-03-01T00:00:00.000Z"
-EMPTY = ChunkState(chunks=(), pending=(), unused={})
+EMPTY = ChunkState(chunks=(), pending=[], unused={})
 FIRST = SequencePlace("writer", "", skip_lineage_check=False)
 
 
@@ -133,18 +146,87 @@ def test_overwriting_partitions_do_not_push_the_partition_number() -> None:
 
 
 def test_an_append_version_that_was_used_up_is_told_apart() -> None:
-    state = replace(EMPTY, unused={APPEND_VERSION: 3, APPEND_VERSION + "S": 0})
+    state = replace(EMPTY, unused={APPEND_VERSION: {3}, APPEND_VERSION + "S": {0}})
     assert ask(state, version=APPEND_VERSION) == Allocated(identity(0, version=APPEND_VERSION + "SS"))
 
 
 def test_any_other_version_that_was_used_up_is_an_error() -> None:
     with pytest.raises(Conflict, match="unused segments have it already"):
-        ask(replace(EMPTY, unused={LOCKED: 0}))
+        ask(replace(EMPTY, unused={LOCKED: {0}}))
 
 
-def test_a_killable_id_of_the_same_version_is_never_given_again() -> None:
-    state = replace(EMPTY, chunks=[chunk(numbered(0, 1))], unused={PUBLISHED: 5})
-    assert ask(state) == Allocated(identity(6, 1, version=PUBLISHED))
+@pytest.mark.parametrize(("burnt", "number"), [({5}, 1), ({1}, 2), ({1, 5}, 6)])
+def test_a_killable_id_of_the_same_version_is_never_given_again(burnt: set[int], number: int) -> None:
+    state = replace(EMPTY, chunks=[chunk(numbered(0, 1))], unused={PUBLISHED: burnt})
+    assert ask(state) == Allocated(identity(number, 1, version=PUBLISHED))
+
+
+HASHED = HashedPartialShardSpec(partition_dimensions=["d"], bucket_id=1, num_partitions=3)
+SINGLE = SinglePartialShardSpec(partition_dimension="d", bucket_id=0, start="a", end="b", num_buckets=2)
+OVERWRITING = NumberedOverwritePartialShardSpec(start_root_partition_id=0, end_root_partition_id=2, minor_version=1)
+
+
+@pytest.mark.parametrize(
+    ("partial", "spec"),
+    [
+        pytest.param(
+            HASHED,
+            HashedShardSpec(
+                partition_num=2,
+                partitions=2,
+                bucket_id=1,
+                num_buckets=3,
+                partition_dimensions=["d"],
+                partition_function=None,
+            ),
+            id="one bucket of a hash",
+        ),
+        pytest.param(
+            SINGLE,
+            SingleShardSpec(dimension="d", start="a", end="b", partition_num=2, num_core_partitions=2),
+            id="a range of one dimension",
+        ),
+        pytest.param(
+            OVERWRITING,
+            NumberedOverwriteShardSpec(
+                partition_id=32768,
+                start_root_partition_id=0,
+                end_root_partition_id=2,
+                minor_version=1,
+                atomic_update_group_size=UNKNOWN_GROUP_SIZE,
+            ),
+            id="the first that overwrites",
+        ),
+    ],
+)
+def test_the_writers_part_is_completed_by_number_and_core_set(partial: PartialShardSpec, spec: ShardSpec) -> None:
+    state = replace(EMPTY, chunks=[chunk(numbered(0, 2), numbered(1, 2))])
+    decided = identity_for("web", FIRST, DAY, LOCKED, state, partial)
+    assert isinstance(decided, Allocated)
+    assert decided.identity.shard_spec == spec
+
+
+def test_those_that_overwrite_count_among_themselves() -> None:
+    first = OVERWRITING.complete(32768, 0)
+    state = replace(EMPTY, chunks=[chunk(numbered(0, 1), first)])
+    decided = identity_for("web", FIRST, DAY, LOCKED, state, OVERWRITING)
+    assert isinstance(decided, Allocated)
+    assert decided.identity.shard_spec.partition_num == 32769
+
+
+def test_a_killed_bucket_is_followed_by_a_plain_number() -> None:
+    state = replace(EMPTY, chunks=[chunk(numbered(0, 1))], unused={PUBLISHED: {1}})
+    decided = identity_for("web", FIRST, DAY, LOCKED, state, HASHED)
+    assert decided == Allocated(identity(2, 1, version=PUBLISHED))
+
+
+def test_what_was_allocated_a_moment_ago_counts_at_once() -> None:
+    state = ChunkState(chunks=(), pending=[], unused={})
+    for number in range(3):
+        decided = ask(state, SequencePlace(f"writer{number}", "", skip_lineage_check=False))
+        assert decided == Allocated(identity(number))
+        state.add(pending(number, name=f"writer{number}"))
+    assert ask(state, SequencePlace("writer1", "", skip_lineage_check=False)) == Repeated(identity(1))
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.booleans()), max_size=25))
