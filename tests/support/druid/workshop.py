@@ -1,6 +1,6 @@
 """
-One JVM of Druid that stays up for a whole run: it reads segments with `dump-segment` and writes them with Druid's own
-batch classes. The Java side is `java/dev/nemeton/peer/Workshop.java`.
+One JVM of Druid that stays up for a whole run: it reads segments with `dump-segment`, writes them with Druid's own
+batch classes, and judges task actions and timelines. The Java side is `java/dev/nemeton/peer/Workshop.java`.
 """
 
 import json
@@ -103,6 +103,20 @@ class Workshop:
             segments=[Pushed(segment, Path(segment["loadSpec"]["path"])) for segment in answer["segments"]],
             row_stats=answer["rowStats"],
         )
+
+    def judge_actions(self, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """
+        What Druid's task actions answer to each of `steps`, taken in order from empty tables on; see `Segments.java`.
+
+        Each answer has a `result`, an `error` or, where the step looks at the tables, `rows`.
+        """
+        answers: list[dict[str, Any]] = self._ask({"op": "actions", "steps": steps})["answers"]
+        return answers
+
+    def judge_timeline(self, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What Druid's timeline, empty at first, shows after each of `steps`; see `Segments.java`."""
+        answers: list[dict[str, Any]] = self._ask({"op": "timeline", "steps": steps})["answers"]
+        return answers
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None

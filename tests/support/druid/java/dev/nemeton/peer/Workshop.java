@@ -19,6 +19,8 @@ import java.nio.charset.StandardCharsets;
  * <pre>
  * {"op":"dump","directory":D,"out":O}           O/rows.jsonl, O/metadata.json, O/bitmaps.json by dump-segment
  * {"op":"write","spec":S,"version":V,"out":O}   segments under O/deep; see {@link Writer}
+ * {"op":"actions","steps":[...]}                what Druid's task actions answer; see {@link Segments}
+ * {"op":"timeline","steps":[...]}               what Druid's timeline shows after each step
  * </pre>
  */
 public final class Workshop
@@ -33,13 +35,26 @@ public final class Workshop
     System.setOut(System.err);
     ObjectMapper json = new ObjectMapper();
     Writer writer = new Writer(DruidParts.shared());
+    Segments segments = new Segments(DruidParts.shared());
     BufferedReader requests = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     answers.println("{\"ok\":true}");
     for (String line = requests.readLine(); line != null; line = requests.readLine()) {
       ObjectNode answer;
       try {
         JsonNode request = json.readTree(line);
-        answer = "dump".equals(request.get("op").asText()) ? dump(request, json) : writer.write(request);
+        switch (request.get("op").asText()) {
+          case "dump":
+            answer = dump(request, json);
+            break;
+          case "actions":
+            answer = segments.judge(request);
+            break;
+          case "timeline":
+            answer = segments.timeline(request);
+            break;
+          default:
+            answer = writer.write(request);
+        }
         answer.put("ok", true);
       }
       catch (Throwable problem) {
