@@ -254,6 +254,24 @@ def test_a_refused_publish_fails_the_task(house: House) -> None:
         house.run(_task([GOOD]))
 
 
+@pytest.mark.parametrize(
+    ("appends", "context", "action"),
+    [
+        (True, {"useConcurrentLocks": True}, "segmentTransactionalAppend"),
+        (False, {"useConcurrentLocks": True}, "segmentTransactionalReplace"),
+        (True, {"taskLockType": "APPEND"}, "segmentTransactionalAppend"),
+        (False, {"taskLockType": "APPEND"}, "segmentTransactionalInsert"),
+        (True, {}, "segmentTransactionalInsert"),
+    ],
+)
+def test_a_task_publishes_by_the_action_that_goes_with_its_locks(
+    house: House, appends: bool, context: dict[str, Any], action: str
+) -> None:
+    house.run(_task([GOOD], io={"appendToExisting": appends}, context=context))
+    assert house.count(action) == 1
+    assert len(house.published) == 1
+
+
 def test_deep_storage_that_is_away_for_a_while_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     pushes: list[str] = []
     push = DeepStorage.push
