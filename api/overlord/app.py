@@ -1,6 +1,7 @@
 """The application: routes of all floors, what they share, and how it starts and stops."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
@@ -16,7 +17,10 @@ from druid_core.storage.task_logs import TaskLogs
 from overlord import events, metrics, node
 from overlord.action import routes as action_routes
 from overlord.action.allocation import Allocations
-from overlord.auth import routes as auth_routes
+from overlord.auth import authentication, authorization
+from overlord.auth import payload as own_payload
+from overlord.auth.directory import Directory
+from overlord.auth.opening import ensure_administrator, gate_of
 from overlord.db.hints import Hints
 from overlord.db.opening import open_database
 from overlord.db.pool import DATABASE_AWAY
@@ -44,6 +48,8 @@ The Overlord of Nemeton: tasks over the same REST API as Apache Druid's. Submit 
 def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> FastAPI:
     """One replica. It connects, migrates and starts its loops when the server starts it, and stops them at its end."""
 
+    directory = Directory(time.monotonic)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
@@ -51,11 +57,14 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
                 settings.database_url, settings.database_pool_size, settings.database_wait_seconds
             )
             stack.callback(pool.terminate)
+            if "basic" in settings.authenticators:
+                await ensure_administrator(pool, settings.initial_admin_password)
             hints = Hints(settings.database_url)
             replica = Replica(settings, pool, hints, await load_secret(pool), clock_ms)
             queue = TaskQueue(replica)
             app.state.replica = replica
             app.state.pool = pool
+            app.state.directory = directory
             app.state.intake = Intake(replica)
             app.state.allocations = Allocations(replica)
             app.state.peons = PeonClient(settings.peon_timeout_ms)
@@ -88,14 +97,22 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
         workers.router,
         execution.router,
         runner_routes.router,
-        auth_routes.router,
+        own_payload.router,
+        authentication.router,
+        authorization.router,
         node.router,
         metrics.router,
     ):
         app.include_router(router)
     app.add_api_route("/docs", _docs, include_in_schema=False)
     doors = {("POST", "/druid/indexer/v1/task"): task_routes.submit_task}
-    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, doors=doors)
+    app.add_middleware(
+        Edge,
+        admit=gate_of(settings, directory).admit,
+        max_body_bytes=settings.max_body_bytes,
+        body_patience_seconds=settings.body_patience_seconds,
+        doors=doors,
+    )
     app.add_exception_handler(NemetonError, _problem)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(asyncpg.PostgresError, _database_refused)

@@ -1,7 +1,8 @@
 """
 The edge: what holds for every call, before and after the routes. One plain ASGI layer, since each costs every call.
 
-In: path segments are decoded one by one, a trailing slash is nothing, gzip bodies are undone, bodies have a limit.
+In: path segments are decoded one by one, a trailing slash is nothing, who calls is asked before his body is read, gzip
+bodies are undone, bodies have a limit.
 Out: Druid's headers on everything but POST, gzip where asked for. HEAD and OPTIONS are 405, as in Druid.
 """
 
@@ -17,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from druid_core.errors import InvalidInput, NemetonError
-from overlord.problems import BodyTooLarge, Unreadable
+from overlord.problems import BodyTooLarge, BodyTooSlow, Unreadable
 from overlord.web import empty_answer, error_answer
 
 _GUARDS = [
@@ -33,6 +34,9 @@ _LARGE_BYTES = 256 << 10
 """Answers beyond this are packed in a thread."""
 
 
+Admit = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[None]]
+"""Lets a call in and says in its scope who calls, or raises a NemetonError."""
+
 Door = Callable[[Request], Awaitable[Response]]
 """An endpoint that takes a request as it is."""
 
@@ -43,8 +47,17 @@ class Edge:
     for calls so frequent that its share would be most of their cost.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, doors: Mapping[tuple[str, str], Door]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        admit: Admit,
+        max_body_bytes: int,
+        body_patience_seconds: float,
+        doors: Mapping[tuple[str, str], Door],
+    ) -> None:
         self._app = app
+        self._admit = admit
+        self._patience_seconds = body_patience_seconds
         self._max_body_bytes = max_body_bytes
         self._doors = doors
 
@@ -59,8 +72,9 @@ class Edge:
         send = _answering(send, scope["method"], b"gzip" in headers.get(b"accept-encoding", b""))
         try:
             scope["path"] = _path(scope)
+            await self._admit(scope, headers)
             receive = self._reading(receive, headers)
-        except (Unreadable, BodyTooLarge, InvalidInput) as error:
+        except NemetonError as error:
             await error_answer(error)(scope, receive, send)
             return
         door = self._doors.get((scope["method"], scope["path"]))
@@ -79,11 +93,32 @@ class Edge:
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if length is not None and length.isdigit() and int(length) > self._max_body_bytes:
             raise self._too_large()
+        receive = self._patient(receive)
         if encoding == b"identity":
             return receive if length is not None else self._counting(receive)
         if encoding not in (b"gzip", b"x-gzip"):
             raise InvalidInput(f"Content-Encoding [{encoding.decode('latin-1')}] is not supported: use gzip or none")
         return self._unpacking(receive)
+
+    def _patient(self, receive: Receive) -> Receive:
+        """Each piece of a body within its time; after the last one only the caller's going away is waited for."""
+        more = True
+
+        async def in_time() -> Message:
+            nonlocal more
+            if not more:
+                return await receive()
+            try:
+                async with asyncio.timeout(self._patience_seconds):
+                    message = await receive()
+            except TimeoutError as error:
+                raise BodyTooSlow(
+                    f"Nothing came of the request body for {self._patience_seconds:g} s (body_patience_seconds)"
+                ) from error
+            more = message.get("more_body", False)
+            return message
+
+        return in_time
 
     def _counting(self, receive: Receive) -> Receive:
         seen = 0

@@ -5,6 +5,8 @@ Druid has two shapes. `{"error": "text"}` is for a task that does not parse; the
 the rest. Where Druid itself answers an HTML page, this Overlord keeps the status code and answers a DruidException.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +27,40 @@ class Forbidden(NemetonError):
     """A token that is void, unknown, or not good for what was asked."""
 
 
+class NotSignedIn(NemetonError):
+    """Nobody known calls: no credentials, or wrong ones. `challenges` are what WWW-Authenticate answers."""
+
+    def __init__(self, message: str, challenges: Sequence[str]) -> None:
+        self.challenges = tuple(challenges)
+        super().__init__(message)
+
+
+class AccessDenied(NemetonError):
+    """Somebody known calls who may not do this. Druid: ForbiddenException"""
+
+
+class UnknownThing(NotFound):
+    """The path names a task or a supervisor that is none; answered in plain text. Druid: TaskResourceFilter"""
+
+
+class TooManyRequests(CapacityExceeded):
+    """A caller came too often. In `retry_after_seconds` he may come again."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
 class Unreadable(NemetonError):
     """A request that cannot be read at all: broken JSON, no body. Druid: 500 with a page of HTML"""
 
 
 class BodyTooLarge(NemetonError):
     """A request body beyond `max_body_bytes`."""
+
+
+class BodyTooSlow(NemetonError):
+    """A request body that does not go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +73,14 @@ class Problem:
     category: str
     plain: bool = False
     """`{"error": text}` alone."""
+    key: str = "error"
+    """Of a plain one."""
 
     def body(self, message: str) -> dict[str, Any]:
         if self.plain:
-            return {"error": message}
+            return {self.key: message}
+        if self.status == 401:  # as Druid answers whoever did not sign in. Druid: QueryInterruptedException
+            return {"error": "Unauthorized request", "errorMessage": message, "errorClass": None, "host": None}
         return {
             "error": "druidException",
             "errorCode": self.error_code,
@@ -64,7 +98,10 @@ PROBLEMS: dict[type[NemetonError], Problem] = {
     TaskIdExists: Problem(400, "entryAlreadyExists", "USER", "INVALID_INPUT"),
     InvalidInput: Problem(400, "invalidInput", "USER", "INVALID_INPUT"),
     Unreadable: Problem(500, "general", "USER", "INVALID_INPUT"),
+    BodyTooSlow: Problem(408, "general", "USER", "TIMEOUT"),
     BodyTooLarge: Problem(413, "general", "USER", "INVALID_INPUT"),
+    NotSignedIn: Problem(401, "unauthorized", "USER", "UNAUTHORIZED"),
+    AccessDenied: Problem(403, "forbidden", "USER", "FORBIDDEN", plain=True, key="Access-Check-Result"),
     Forbidden: Problem(403, "forbidden", "USER", "FORBIDDEN"),
     NotFound: Problem(404, "notFound", "USER", "NOT_FOUND"),
     Conflict: Problem(409, "general", "USER", "CONFLICT"),
@@ -73,6 +110,23 @@ PROBLEMS: dict[type[NemetonError], Problem] = {
     StorageError: UNEXPECTED,
     NemetonError: UNEXPECTED,
 }
+
+
+RETRY_AFTER_SECONDS = 5
+"""After which a queue that was full, or a database that was away, is worth another try."""
+
+
+def headers_of(error: BaseException) -> list[tuple[str, str]]:
+    """What an error's answer says beside its body: how to sign in, when to come again."""
+    match error:
+        case NotSignedIn(challenges=challenges):
+            return [("www-authenticate", challenge) for challenge in challenges]
+        case TooManyRequests(retry_after_seconds=seconds):
+            return [("retry-after", str(max(1, math.ceil(seconds))))]
+        case CapacityExceeded() | Unavailable():
+            return [("retry-after", str(RETRY_AFTER_SECONDS))]
+        case _:
+            return []
 
 
 def problem_of(error: BaseException) -> Problem:

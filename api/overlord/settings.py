@@ -8,14 +8,24 @@ start with a sentence.
 import json
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from druid_core.errors import InvalidInput
+from druid_core.redaction import without_secrets
 
 DRUID_VERSION = "37.0.0"
 """The version of Druid whose API this is; /status answers it, because clients choose their calls by it."""
+
+
+_PRIVATE_NETWORKS = (
+    *("127.0.0.0/8", "::1/128"),
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
+    *("169.254.0.0/16", "fc00::/7", "fe80::/10"),
+)
+"""This machine, private networks and the addresses that machines give themselves. RFC 1918, 6598, 3927, 4193, 4291"""
 
 
 class OverlordSettings(BaseModel):
@@ -27,7 +37,7 @@ class OverlordSettings(BaseModel):
     """`postgresql://user:password@host:port/database`. Druid: druid.metadata.storage.connector.connectURI"""
 
     host: str = "127.0.0.1"
-    """The address to listen on: the loopback, because the API asks nobody who they are. Druid: druid.host"""
+    """The address to listen on: the loopback, because by default nobody is asked who he is. Druid: druid.host"""
 
     port: int = Field(default=8090, ge=0, le=65535)
     """The port to listen on; 0 takes a free one. Druid's own. Druid: druid.plaintextPort"""
@@ -36,6 +46,78 @@ class OverlordSettings(BaseModel):
     """
     The URL at which clients reach the Overlord, all replicas together (the Service); `/leader` answers it.
     Default: `http://host:port`.
+    """
+
+    tls_certificate: str | None = None
+    """
+    A PEM file with the server's certificate and those of its issuers; with it the port speaks TLS alone. Read anew when
+    it changes, as it does when it is renewed. Druid: druid.server.https.keyStorePath
+    """
+
+    tls_key: str | None = None
+    """The PEM file of its private key, without a password. Read anew with the certificate."""
+
+    authenticators: tuple[str, ...] = ("none",)
+    """
+    How callers are recognised, separated by commas: `none`, or `basic` and `jwt`, each or both. None is what Druid does
+    when it is told nothing, and serves `trusted_networks` alone. Druid: druid.auth.authenticatorChain
+    """
+
+    trusted_networks: tuple[str, ...] = _PRIVATE_NETWORKS
+    """
+    With `none`: the networks, separated by commas, from which nobody is asked. This machine and private addresses by
+    default: those of clusters and offices, and not the Internet's. A proxy counts by its own address.
+    """
+
+    initial_admin_password: str | None = Field(default=None, repr=False, min_length=1)
+    """
+    With `basic`: the password of the user `admin`, who is made at the start where nobody of that name is there. Has no
+    default. Druid: druid.auth.authenticator.<name>.initialAdminPassword
+    """
+
+    runner_token: str | None = Field(default=None, repr=False, min_length=16)
+    """
+    What operators and MiddleManagers show to be given tasks. With `none` they need not where it is not set; else,
+    without it, none is let in. At least 16 characters, because nobody counts wrong ones.
+    """
+
+    jwt_issuer: str | None = None
+    """With `jwt`: the issuer, as its tokens' `iss` says it. Its keys are found through its discovery document."""
+
+    jwt_audience: str | None = None
+    """With `jwt`: what a token's `aud` must have: a token for another service is none for this one."""
+
+    jwt_jwks_url: str | None = None
+    """Where the issuer's keys are, for one that has no discovery document."""
+
+    jwt_clock_skew_seconds: float = Field(default=30.0, ge=0, le=600)
+    """How far clocks may be apart: more than machines that are kept in time ever are."""
+
+    jwt_user_claim: str = "sub"
+    """The claim that names the user, for audits. `sub` is the one that every token has and that never changes hands."""
+
+    jwt_roles_claim: str = "roles"
+    """The claim with the names of the user's roles; dots lead inside, as in `realm_access.roles`."""
+
+    input_source_security: bool = False
+    """
+    Whether a submission also needs READ on EXTERNAL of its input source's type; off, as in Druid.
+    Druid: druid.auth.enableInputSourceSecurity
+    """
+
+    rate_limit_per_second: float | None = Field(default=None, gt=0)
+    """
+    Requests a second of one user (with `none`: one address) to one replica, beyond which the answer is 429. None by
+    default, as in Druid: a scheduler that submits a night's tasks does well to do so at once.
+    """
+
+    rate_limit_burst: int = Field(default=100, ge=1)
+    """How many may come at once before the rate counts: a page of the console asks for a few dozen things."""
+
+    wrong_passwords_per_minute: float = Field(default=10.0, gt=0)
+    """
+    Wrong passwords of one address to one replica before it has to wait: a person mistypes three times, a script
+    with an old password is soon quiet, and a guesser gets nowhere.
     """
 
     task_logs: str | None = None
@@ -59,6 +141,15 @@ class OverlordSettings(BaseModel):
     The largest request body, in bytes, after gzip is undone. Druid takes tasks above 60 MiB with a warning, so twice
     that passes; without a limit one call could take all memory.
     """
+
+    max_head_bytes: int = Field(default=64 << 10, ge=1024)
+    """
+    The largest request line and headers, in bytes. Druid takes 8 KiB; tokens of large organisations are longer.
+    Druid: druid.server.http.maxRequestHeaderSize
+    """
+
+    body_patience_seconds: float = Field(default=60.0, gt=0)
+    """How long a request's body may be silent before the answer is 408: a client that hangs holds nothing for ever."""
 
     max_task_payload_bytes: int | None = None
     """
@@ -148,6 +239,30 @@ class OverlordSettings(BaseModel):
     access_log: bool = False
     """A log line a request. Off: it costs more than the request."""
 
+    @field_validator("authenticators", "trusted_networks", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("trusted_networks")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ip_network(network, strict=False)
+        return networks
+
+    @model_validator(mode="after")
+    def _knows_whom_to_ask(self) -> "OverlordSettings":
+        known = set(self.authenticators)
+        if not known or known - {"none", "basic", "jwt"} or ("none" in known and len(known) > 1):
+            shown = ",".join(self.authenticators)
+            raise ValueError(f"authenticators is none, or basic, jwt or both with a comma between, not [{shown}]")
+        if "jwt" in known and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("authenticators has jwt, which needs jwt_issuer and jwt_audience")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        return self
+
     @model_validator(mode="after")
     def _knows_what_to_keep(self) -> "OverlordSettings":
         if self.logs_kill_enabled and self.logs_kill_duration_to_retain_ms is None:
@@ -183,6 +298,9 @@ class OverlordSettings(BaseModel):
         """What /status/properties shows: names of ours, values as texts, nothing secret."""
         shown = {f"nemeton.overlord.{name}": str(getattr(self, name)) for name in type(self).model_fields}
         shown["nemeton.overlord.database_url"] = _without_password(self.database_url)
+        shown["nemeton.overlord.default_task_context"] = str(without_secrets(self.default_task_context))
+        for name in ("initial_admin_password", "runner_token"):
+            shown[f"nemeton.overlord.{name}"] = "None" if getattr(self, name) is None else "********"
         shown["druid.version"] = DRUID_VERSION
         return dict(sorted(shown.items()))
 

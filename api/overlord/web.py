@@ -6,7 +6,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from overlord.problems import Unreadable, problem_of
+from overlord.problems import UnknownThing, Unreadable, headers_of, problem_of
 
 JSON = "application/json"
 TEXT = "text/plain;charset=utf-8"
@@ -43,8 +43,13 @@ def empty_answer(status: int) -> Response:
 
 def error_answer(error: BaseException) -> Response:
     """The answer to an error, from the table in `problems`."""
+    if isinstance(error, UnknownThing):
+        return text_answer(str(error), 404)
     problem = problem_of(error)
-    return json_answer(problem.body(str(error)), problem.status)
+    answer = json_answer(problem.body(str(error)), problem.status)
+    for name, value in headers_of(error):
+        answer.headers.append(name, value)
+    return answer
 
 
 def is_json(request: Request) -> bool:

@@ -53,7 +53,7 @@ def main() -> int:
 async def serve(settings: OperatorSettings, cluster: Cluster, logs: TaskLogs | None) -> None:
     """Run one replica until it is told to stop. Raises what broke it."""
     lease_cluster = Cluster(1, settings.renew_seconds)
-    service = Service(settings, cluster, OverlordClient(settings.overlord), logs, lease_cluster)
+    service = Service(settings, cluster, OverlordClient(settings.overlord, settings.runner_token), logs, lease_cluster)
     health = HealthServer(service)
     port = await health.start(settings.host, settings.port)
     where = "the whole cluster" if settings.is_cluster_wide else ", ".join(settings.watched_namespaces)

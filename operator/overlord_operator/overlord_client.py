@@ -31,8 +31,11 @@ class OverlordClient:
     one that does.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, runner_token: str | None = None) -> None:
         self._url = url.rstrip("/")
+        self._headers = {"Content-Type": "application/json"}
+        if runner_token is not None:
+            self._headers["Authorization"] = f"Bearer {runner_token}"
         self._http: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -131,7 +134,7 @@ class OverlordClient:
                 method,
                 self._url + path,
                 data=body,
-                headers={"Content-Type": "application/json", **(headers or {})},
+                headers={**self._headers, **(headers or {})},
                 timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=5),
             ) as response:
                 return response.status, await response.read()

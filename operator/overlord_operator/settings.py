@@ -29,6 +29,9 @@ class OperatorSettings(BaseModel):
     peon_overlord: str | None = None
     """The Overlord's URL as peons reach it, from their namespace. Default: `overlord`."""
 
+    runner_token: str | None = Field(default=None, repr=False)
+    """The runners' secret, the same as the Overlord's, for an Overlord that asks for it."""
+
     release: str = "nemeton"
     """
     The name of the release, and the operator's id as a runner: the same for all its replicas and over restarts,

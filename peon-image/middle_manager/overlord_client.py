@@ -1,5 +1,6 @@
 """The Overlord's runner protocol, over HTTP."""
 
+import ssl
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,10 +21,19 @@ class OverlordClient:
     A refusal counts as unavailable too: an Overlord that does not speak this protocol may be replaced by one that does.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, runner_token: str | None = None) -> None:
         self._url = url
+        self._headers = {"Content-Type": "application/json"}
+        if runner_token is not None:
+            self._headers["Authorization"] = f"Bearer {runner_token}"
         # Another machine's proxy has no place between a runner and its Overlord.
-        self._http = httpx.AsyncClient(base_url=url, timeout=_ANSWER_TIMEOUT_SECONDS, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            timeout=_ANSWER_TIMEOUT_SECONDS,
+            trust_env=False,
+            # with the machine's own authorities, and those of SSL_CERT_FILE
+            verify=ssl.create_default_context(),
+        )
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -49,7 +59,7 @@ class OverlordClient:
             response = await self._http.post(
                 f"/nemeton/v1/runner{path}",
                 content=body,
-                headers={"Content-Type": "application/json"},
+                headers=self._headers,
                 timeout=timeout_seconds,
             )
             response.raise_for_status()

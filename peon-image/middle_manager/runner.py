@@ -57,7 +57,7 @@ class MiddleManager:
 
     def __init__(self, settings: MiddleManagerSettings) -> None:
         self._settings = settings
-        self._overlord = OverlordClient(settings.overlord)
+        self._overlord = OverlordClient(settings.overlord, settings.runner_token)
         self._task_logs = TaskLogs.from_url(settings.task_logs) if settings.task_logs else None
         self._shelf = RecordShelf(settings.data / "attempts")
         self._bytecode_dir = settings.data / "bytecode"

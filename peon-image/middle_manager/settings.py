@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _EPILOG = """\
@@ -12,7 +12,8 @@ example:
       --deep-storage s3://druid/segments --task-logs s3://druid/logs
 
 Every option may be given by the environment as well: --worker-capacity is NEMETON_WORKER_CAPACITY; several folders in
-NEMETON_BASE_TASK_DIR are separated by colons.
+NEMETON_BASE_TASK_DIR are separated by colons. The secret that an Overlord may ask runners for is taken from
+NEMETON_RUNNER_TOKEN alone, so that no process list shows it.
 
 When it is told to stop (SIGTERM, Ctrl-C), its peons are told too, have --grace seconds to end, and are then killed.
 When it is killed itself, its peons go on; the next start on the same --data finds them again."""
@@ -55,6 +56,9 @@ class MiddleManagerSettings:
     disk_check_seconds: float = 3.0
     """Between two looks at what the task folders hold. Listing a folder costs about as many system calls as files."""
 
+    runner_token: str | None = field(default=None, repr=False)
+    """The runners' secret, for an Overlord that asks for it. Never by the command line, which everybody can read."""
+
     spare_quiet_seconds: float = 2.0
     """
     After the last start of anything, until a spare is loaded: a burst of short tasks is not to pay for spares, nor an
@@ -91,6 +95,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
         deep_storage=_absolute(given.deep_storage),
         task_logs=_absolute(given.task_logs),
         grace_seconds=given.grace,
+        runner_token=environment.get("NEMETON_RUNNER_TOKEN") or None,
     )
 
 

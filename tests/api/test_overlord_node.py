@@ -177,6 +177,10 @@ def _fitting_body(path: str) -> Any:
         return {"task": {"id": "t"}, "action": {"type": "lockList"}}
     if path.endswith("/task"):
         return noop("t")
+    if path.endswith("/credentials"):
+        return {"password": "p"}
+    if path.endswith("/permissions"):
+        return []
     return ["t"] if path.endswith(("/taskStatus", "/explain")) else {"interval": "2026-01-01/2026-01-02"}
 
 

@@ -21,8 +21,9 @@ def another_middle_manager(house: House, folder: Path) -> Generator[str]:
     command = [sys.executable, "-m", "nemeton", "middle-manager", "--overlord", house.overlord.url]
     command += ["--port", str(port), "--worker-capacity", "1", "--data", str(folder), "--peon-start-port", "8200"]
     command += ["--deep-storage", str(house.data / "segments"), "--task-logs", str(house.data / "task-logs")]
+    environment = {**os.environ, "NEMETON_RUNNER_TOKEN": (house.data / "runner-token").read_text()}
     with (folder.parent / "second.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ, start_new_session=True)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         yield f"127.0.0.1:{port}"
     finally:

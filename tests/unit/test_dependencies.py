@@ -23,7 +23,7 @@ ROLES = {
 """Each room's package, and the extra that installs it; None where the base is enough."""
 
 OURS = {Path(package).name for package in ROLES}
-INSTALLED_AS = {"pydantic_core": "pydantic", "yaml": "pyyaml"}
+INSTALLED_AS = {"argon2": "argon2_cffi", "jwt": "pyjwt", "pydantic_core": "pydantic", "yaml": "pyyaml"}
 """Names of modules that are not those of their distributions."""
 ELSEWHERE = {"core/druid_core": {"numpy"}}
 """Imported inside functions that only another room calls, which has it."""

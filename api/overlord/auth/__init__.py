@@ -1,1 +1,5 @@
-"""What only the holder of an attempt's token may see."""
+"""
+Who calls, and what he may do: how callers are recognised, users and roles, the rule of every route.
+
+The gate stands in the edge, before any route. What a permission is stands in `overlord.access`, for all rooms.
+"""

@@ -4,6 +4,7 @@ Lists and status of tasks, as Druid's TaskStatusPlus.
 Rows become JSON without a model each: a list may hold ten thousand of them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,8 @@ class TaskFilter:
     finished_since_ms: int = 0
     """Finished tasks created before this are not shown, unless `created` says which ones are."""
     max_finished: int | None = None
+    is_visible: Callable[[str], bool] | None = None
+    """Which datasources whoever asks may see; None: all."""
 
 
 def parse_window(text: str) -> Interval:
@@ -136,12 +139,16 @@ async def _finished(tx: Connection, wanted: TaskFilter) -> list[dict[str, Any]]:
         values.append(format_instant(wanted.created.end_ms))
         where.append(f"task.created_date < ${len(values)}")
     _narrow(wanted, where, values)
-    values.append(wanted.max_finished)
+    visible = wanted.is_visible
+    # what nobody is shown does not count
+    values.append(wanted.max_finished if visible is None else None)
     rows = await tx.fetch(
         f"SELECT {_COLUMNS}, task.status_payload FROM druid_tasks AS task WHERE {' AND '.join(where)} "
         f"ORDER BY task.created_date DESC, task.id DESC LIMIT ${len(values)}",
         *values,
     )
+    if visible is not None:
+        rows = [row for row in rows if visible(row["datasource"])][: wanted.max_finished]
     return [_finished_task(row) for row in rows]
 
 
@@ -156,7 +163,8 @@ async def _active(tx: Connection, wanted: TaskFilter) -> list[dict[str, Any]]:
         "ORDER BY task.created_date, task.id",
         *values,
     )
-    return [_active_task(row) for row in rows]
+    visible = wanted.is_visible
+    return [_active_task(row) for row in rows if visible is None or visible(row["datasource"])]
 
 
 def _narrow(wanted: TaskFilter, where: list[str], values: list[Any]) -> None:

@@ -11,12 +11,14 @@ from druid_core.errors import InvalidInput
 from druid_core.interval import Interval
 from druid_core.runner import RUNNER_HEADER, SUBMITTER_HEADER, Explanation
 from druid_core.task import inject_context, parse_task, redacted
+from overlord.access import Action, caller_of, data_source, submitter_of, visible_data_sources
 from overlord.db.pool import connection, transaction
 from overlord.problems import Unreadable, problem_of
 from overlord.replica import replica_of
 from overlord.segment import store as segment_store
 from overlord.task import documentation as shown
 from overlord.task import listing, store
+from overlord.task.admission import check_admission
 from overlord.task.explain import explain_tasks
 from overlord.task.intake import ANYBODY, Intake, Origin
 from overlord.task.listing import TaskFilter
@@ -62,6 +64,7 @@ async def submit_task(request: Request) -> Response:
         settings.default_task_context,
         force_time_chunk_lock=settings.force_time_chunk_lock,
     )
+    check_admission(task, caller_of(request), settings)
     intake: Intake = request.app.state.intake
     await intake.submit(task, _origin(request))
     return json_answer({"task": task.id})
@@ -268,19 +271,24 @@ async def delete_pending_segments(request: Request, data_source: str) -> Respons
 
 async def _list(request: Request, state: str | None) -> Response:
     replica = replica_of(request)
+    caller = caller_of(request)
     try:
         max_finished = _count(query(request, "max") or query(request, "n"))
     except ValueError:
         return empty_answer(404)
     window = query(request, "createdTimeInterval")
+    wanted_source = query(request, "datasource")
+    if wanted_source is not None and not caller.may(Action.READ, data_source(wanted_source)):
+        return text_answer(f"Access-Check-Result: {caller.name} may not read datasource [{wanted_source}]", 403)
     try:
         wanted = TaskFilter(
             state=state,
-            data_source=query(request, "datasource"),
+            data_source=wanted_source,
             type=query(request, "type"),
             created=None if window is None else listing.parse_window(window),
             finished_since_ms=replica.clock_ms() - replica.settings.recently_finished_ms,
             max_finished=max_finished,
+            is_visible=visible_data_sources(caller),
         )
         async with connection(replica.pool) as tx:
             tasks: list[dict[str, Any]] = await listing.tasks(tx, wanted)
@@ -293,6 +301,10 @@ async def _list(request: Request, state: str | None) -> Response:
 def _origin(request: Request) -> Origin:
     """Raises InvalidInput for a name that no runner and no object has."""
     submitter, runner_id = request.headers.get(SUBMITTER_HEADER), request.headers.get(RUNNER_HEADER)
+    caller = caller_of(request)
+    if caller.task is not None:
+        # said by the Overlord, not by the peon: whoever has this name here may end the task
+        submitter = submitter_of(caller.task.task_id)
     if submitter is None and runner_id is None:
         return ANYBODY
     for name, value in ((SUBMITTER_HEADER, submitter), (RUNNER_HEADER, runner_id)):

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +62,24 @@ class DataFolder:
     def middle_manager(self) -> Path:
         """What the MiddleManager remembers over a restart."""
         return self.path / "middle-manager"
+
+    @property
+    def runner_secret(self) -> Path:
+        """What the MiddleManager shows the Overlord: nobody else on this machine is to pass for it."""
+        return self.path / "runner-token"
+
+    def runner_token(self) -> str:
+        """The secret in that file, which is made, for its owner alone, where it is missing. Raises InvalidInput."""
+        secret = self.runner_secret
+        try:
+            if not secret.exists():
+                unfinished = secret.with_name(f".{secret.name}.new")
+                unfinished.touch(0o600)
+                unfinished.write_text(secrets.token_urlsafe(32))
+                unfinished.replace(secret)
+            return secret.read_text().strip()
+        except OSError as error:
+            raise InvalidInput(f"cannot use {secret}: {error.strerror or error}") from error
 
     def record(self, part: str) -> Path:
         return self.run / f"{part}.json"

@@ -68,6 +68,7 @@ def plan(wishes: Wishes, folder: DataFolder, say: Callable[[str], None]) -> Plan
     url, worker_url = f"http://{host}:{port}", f"http://{host}:{worker_port}"
     environment = {name: value for name, value in os.environ.items() if name != "NEMETON_DATABASE_URL"}
     environment["PYTHONUNBUFFERED"] = "1"
+    environment.setdefault("NEMETON_RUNNER_TOKEN", folder.runner_token())
     task_logs = storage_url(wishes.task_logs, folder.task_logs)
     overlord = Part(
         name="overlord",

@@ -1,0 +1,48 @@
+"""Who may submit a task: the right to write its datasource, and where it is asked for, to read where it reads from."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from druid_core.errors import InvalidInput
+from druid_core.task import Task
+from overlord.access import Action, Caller, data_source, input_source
+from overlord.problems import AccessDenied
+from overlord.settings import OverlordSettings
+
+
+def check_admission(task: Task, caller: Caller, settings: OverlordSettings) -> None:
+    """
+    Raises AccessDenied where `caller` may not submit `task`, InvalidInput for an input source without a type.
+
+    A peon hands in tasks of its own group and datasource: its sub-tasks. Druid: OverlordResource.taskPost
+    """
+    if caller.may_all:
+        return
+    if (own := caller.task) is not None:
+        if (task.group_id, task.data_source) != (own.group_id, own.data_source):
+            raise AccessDenied(
+                f"{caller.name} submits tasks of group [{own.group_id}] on datasource [{own.data_source}] alone"
+            )
+        return
+    caller.require(Action.WRITE, data_source(task.data_source))
+    if settings.input_source_security:
+        for type_id in sorted(set(input_source_types(task.to_wire()))):
+            caller.require(Action.READ, input_source(type_id))
+
+
+def input_source_types(raw: Any) -> Iterator[str]:
+    """The types of all input sources in the JSON of a task, those inside of others included."""
+    if isinstance(raw, list):
+        for each in cast("list[Any]", raw):
+            yield from input_source_types(each)
+    if not isinstance(raw, dict):
+        return
+    for name, value in cast("dict[str, Any]", raw).items():
+        sources = [value] if name in ("inputSource", "delegate") else value if name == "delegates" else []
+        for source in cast("list[Any]", sources if isinstance(sources, list) else []):
+            if isinstance(source, dict):
+                type_id = cast("dict[str, Any]", source).get("type")
+                if not isinstance(type_id, str):
+                    raise InvalidInput(f"[{name}] has no type, so nobody can say whether it may be read")
+                yield type_id
+        yield from input_source_types(value)
