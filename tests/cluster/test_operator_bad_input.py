@@ -92,8 +92,9 @@ def test_requests_that_no_node_can_meet_are_told_in_the_schedulers_words(played:
     played.apply("mine", peon={"resources": {"requests": {"cpu": "1000"}}})
     until(lambda: played.status("mine").get("reason") == "InsufficientResources", "the status says so", 30)
     assert "Insufficient cpu" in played.status("mine")["message"]
-    waits = [each.waiting_for for each in played.overlord.fake.reports if each.waiting_for]
-    assert "Insufficient cpu" in waits[-1], "the Overlord knows it too"
+    reports = played.overlord.fake.reports
+    told = until(lambda: [each.waiting_for for each in reports if each.waiting_for], "the Overlord knows it too", 5)
+    assert "Insufficient cpu" in told[-1]
 
 
 def test_a_pod_beyond_the_quota_waits_for_room_and_the_overlord_knows_why(played: PlayedCluster):

@@ -96,8 +96,8 @@ def test_a_pod_that_no_node_can_take_says_so_in_the_schedulers_words_within_ten_
     until(lambda: played.status("mine").get("reason") == "Unschedulable", "the status says so", 30)
     assert time.monotonic() - began < 10
     assert "nodes" in played.status("mine")["message"]
-    waits = [report.waiting_for for report in played.overlord.fake.reports if report.waiting_for]
-    assert waits, "the Overlord knows it too"
+    reports = played.overlord.fake.reports
+    until(lambda: [report for report in reports if report.waiting_for], "the Overlord knows it too", 5)
 
 
 def test_an_evicted_attempt_is_repeated_under_another_name(played: PlayedCluster):
