@@ -15,6 +15,7 @@ from starlette.requests import Request
 from druid_core.errors import InvalidInput
 from druid_core.instant import format_instant
 from druid_core.interval import Interval
+from druid_core.redaction import without_secrets
 from overlord.access import caller_of
 from overlord.db.pool import Connection
 from overlord.problems import Unreadable
@@ -111,7 +112,8 @@ async def record(
     now_ms: int,
     call: AuditedCall | None = None,
 ) -> None:
-    """Remember a change, in the transaction that makes it."""
+    """Remember a change, in the transaction that makes it; secrets in `payload` are covered."""
+    payload = orjson.dumps(without_secrets(orjson.loads(payload)))
     await tx.execute(
         "INSERT INTO druid_audit (audit_key, type, author, comment, created_date, payload) "
         "VALUES ($1, $2, $3, $4, $5, $6)",

@@ -1,45 +1,113 @@
-"""What others than a task's own peon may not see of it: passwords, keys, tokens."""
+"""What others than a task's own peon may not see of it: passwords, keys, tokens, in fields and inside of addresses."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
+from urllib.parse import unquote
+
+COVER = "********"
+
+_DEEPEST = 200
+"""Objects and lists inside each other; whatever lies deeper is nobody's spec, and covered whole."""
+
+_SHORTEST = 4
+"""Characters of a secret that is looked for in texts: a shorter one is in every second word."""
 
 
 def without_secrets(value: Any) -> Any:
-    """JSON with the values of secret fields covered; what holds none is returned as it is, not copied."""
+    """JSON with its secrets covered; what holds none is returned as it is, not copied."""
+    return _walked(value, lambda _: None)
+
+
+def secrets_in(value: Any) -> frozenset[str]:
+    """The texts that `without_secrets` would cover."""
+    found: set[str] = set()
+    _walked(value, found.add)
+    return frozenset(found)
+
+
+def covered(text: str, secrets: Iterable[str]) -> str:
+    """A text, JSON or not, without these secrets. Longer ones first: one may hold another."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST:
+            text = text.replace(secret, COVER).replace(json.dumps(secret, ensure_ascii=False)[1:-1], COVER)
+    return text
+
+
+def _walked(value: Any, find: Callable[[str], None], depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        return COVER
     if isinstance(value, Mapping):
         changed: dict[str, Any] = {}
         fields = cast("dict[str, Any]", value)
         for name, item in fields.items():
-            if name in _SECRET_FIELDS and isinstance(item, str):
-                changed[name] = _COVER
-            elif name == "requestHeaders" and isinstance(item, dict):
-                changed[name] = dict.fromkeys(cast("dict[str, Any]", item), _COVER)
-            elif isinstance(item, dict | list) and (clean := without_secrets(item)) is not item:
+            clean = _all_covered(item, find) if _is_secret(name) else _walked(item, find, depth + 1)
+            if clean is not item:
                 changed[name] = clean
         return {**fields, **changed} if changed else fields
     if isinstance(value, list):
         items = cast("list[Any]", value)
-        cleaned = [without_secrets(item) if isinstance(item, dict | list) else item for item in items]
+        cleaned = [_walked(item, find, depth + 1) for item in items]
         return cleaned if any(new is not old for new, old in zip(cleaned, items, strict=True)) else items
+    if isinstance(value, str) and _ADDRESS.match(value):
+        clean = _in_address(value, find)
+        return clean if clean != value else value
     return value
 
 
-_COVER = "********"
-_SECRET_FIELDS = frozenset(
-    {
-        "password",
-        "httpAuthenticationPassword",
-        "accessKeyId",
-        "secretAccessKey",
-        "sessionToken",
-        "sharedAccessStorageToken",
-        "key",
-        "appRegistrationClientSecret",
-        "secret",
-        "token",
-        "sasl.jaas.config",
-        "ssl.key.password",
-        "ssl.keystore.password",
-        "ssl.truststore.password",
-    }
+def _all_covered(value: Any, find: Callable[[str], None], depth: int = 0) -> Any:
+    """What a secret field holds: a text, several, or an object. What says where a secret is to be found stays."""
+    if depth > _DEEPEST:
+        return COVER
+    if isinstance(value, str):
+        find(value)
+        return COVER
+    if isinstance(value, list):
+        return [_all_covered(each, find, depth + 1) for each in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return {name: item if name in _WHERE else _all_covered(item, find, depth + 1) for name, item in fields.items()}
+    return value
+
+
+def _in_address(text: str, find: Callable[[str], None]) -> str:
+    """User and password before a host, and the values of parameters that sign or open."""
+
+    def user(match: re.Match[str]) -> str:
+        name, colon, password = match["user"].partition(":")
+        _find_both(password if colon else name, find)
+        return f"{match['scheme']}{name}:{COVER}@" if colon else f"{match['scheme']}{COVER}@"
+
+    def parameter(match: re.Match[str]) -> str:
+        if match["value"] != COVER:
+            _find_both(match["value"], find)
+        return f"{match['name']}{COVER}"
+
+    return _PARAMETER.sub(parameter, _USER.sub(user, text))
+
+
+def _find_both(secret: str, find: Callable[[str], None]) -> None:
+    if secret != COVER:
+        find(secret)
+        find(unquote(secret))
+
+
+def _is_secret(name: str) -> bool:
+    return name in _SECRET_FIELDS or _SECRET_WORD.search(name) is not None
+
+
+_SECRET_FIELDS = frozenset({"accessKeyId", "key", "requestHeaders", "sasl.jaas.config"})
+_SECRET_WORD = re.compile(
+    r"passw(or)?d|passphrase|secret|credential|token|api[-_.]?key|access[-_.]?key|private[-_.]?key|authorization", re.I
+)
+_WHERE = frozenset({"type", "variable"})
+"""Of a password provider: that it is taken from the environment, and from which variable. Druid: PasswordProvider"""
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/?#@\s\"'\]]+)@")
+_PARAMETER = re.compile(
+    r"(?P<name>[?&][^=&#\s\"'\]]*(?:sig|signature|credential|token|secret|passw(?:or)?d|key)[^=&#\s\"'\]]*=)"
+    r"(?P<value>[^&#\s\"'\]]+)",
+    re.I,
 )

@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
 
+from druid_core.redaction import covered
+
 _log = logging.getLogger(__name__)
 
 _CHAT_PATH = "/druid/worker/v1/chat/"
@@ -35,11 +37,14 @@ class ChatServer:
     Serves `/druid/worker/v1/chat/{taskId}/…` and `/status/health` on daemon threads of its own.
 
     `port` is tried first; where it is taken, or 0, any free one is used. `handler` may be set when the task can answer
-    and taken away again when it ends.
+    and taken away again when it ends. No answer has one of `secrets` in it.
     """
 
-    def __init__(self, host: str, port: int, task_id: str, log_file: Path | None) -> None:
+    def __init__(
+        self, host: str, port: int, task_id: str, log_file: Path | None, secrets: frozenset[str] = frozenset()
+    ) -> None:
         self.task_id = task_id
+        self.secrets = secrets
         self.log_file = log_file
         self.handler: ChatHandler | None = None
         self._server = _listen(host, port)
@@ -142,7 +147,10 @@ class _Exchange(BaseHTTPRequestHandler):
                 left -= len(chunk)
 
     def _send_json(self, status: HTTPStatus, value: Any) -> None:
-        self._send(status, orjson.dumps(value), "application/json")
+        body = orjson.dumps(value)
+        if secrets := self.server.chat.secrets:
+            body = covered(body.decode(), secrets).encode()
+        self._send(status, body, "application/json")
 
     def _send(self, status: HTTPStatus, body: bytes, content_type: str) -> None:
         self._send_head(status, len(body), content_type)

@@ -9,14 +9,31 @@ import sys
 import threading
 import time
 
+from druid_core.redaction import covered
+
 _FORMAT = "%(asctime)s,%(msecs)03d %(levelname)s [%(threadName)s] %(name)s - %(message)s"
 _LEVEL_WORDS = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
 """Where Log4j's word is not Python's."""
 
 
+class _Lines(logging.Formatter):
+    """Lines, stack traces included, without the secrets of the task."""
+
+    secrets: frozenset[str] = frozenset()
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return covered(line, self.secrets) if self.secrets else line
+
+
+def cover_in_log(secrets: frozenset[str]) -> None:
+    """From now on no line has one of these in it, whoever writes it."""
+    _Lines.secrets = secrets
+
+
 def write_log_to_stdout() -> None:
     """Every logger of this process writes to standard output from now on, INFO and above, times in UTC."""
-    formatter = logging.Formatter(_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S")
+    formatter = _Lines(_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from druid_core.errors import NemetonError, TaskFailure
+from druid_core.redaction import covered, secrets_in
 from peon import allowance
 from peon.chat import ChatServer
 from peon.failure import in_words
 from peon.last_word import LastWord
-from peon.log_lines import write_log_to_stdout
+from peon.log_lines import cover_in_log, write_log_to_stdout
 from peon.overlord_client import AttemptVoid, OverlordClient, TaskHeader
 from peon.settings import PeonSettings, read_settings
 from peon.stop import StopSignal, TaskCanceled, stop_on_signals
@@ -54,13 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         overlord = OverlordClient(settings.overlord, settings.token, stop.wait) if settings.overlord else None
         raw_task = _read_task(settings, overlord)
+        secrets = secrets_in(raw_task)
+        cover_in_log(secrets)
         header = TaskHeader(
             id=str(raw_task["id"]),
             type=str(raw_task["type"]),
             group_id=raw_task.get("groupId"),
             data_source=raw_task.get("dataSource"),
         )
-        chat = ChatServer(settings.host, settings.port, header.id, settings.log_file)
+        chat = ChatServer(settings.host, settings.port, header.id, settings.log_file, secrets)
     except (NemetonError, OSError, KeyError, ValueError) as error:
         _log.error("The peon cannot start: %s", in_words(error))
         return 1
@@ -68,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if overlord is not None:
         overlord.speak_for(header)
     _log.info("Running task [%s] of type [%s]", header.id, header.type)
-    life = _Life(settings, overlord, header, raw_task, chat, stop)
+    life = _Life(settings, overlord, header, raw_task, secrets, chat, stop)
     try:
         report, error_msg = life.run_task()
         life.say_how_it_ended(report, LastWord(header.id, _now_ms() - started_ms, error_msg))
@@ -91,6 +94,7 @@ class _Life:
         overlord: OverlordClient | None,
         header: TaskHeader,
         raw_task: dict[str, Any],
+        secrets: frozenset[str],
         chat: ChatServer,
         stop: StopSignal,
     ) -> None:
@@ -98,6 +102,7 @@ class _Life:
         self._overlord = overlord
         self._header = header
         self._raw_task = raw_task
+        self._secrets = secrets
         self._chat = chat
         self._stop = stop
         self._toolbox: Toolbox | None = None
@@ -123,6 +128,7 @@ class _Life:
             error_msg = in_words(error, self._toolbox.progress.doing if self._toolbox else None)
         finally:
             self._chat.handler = None
+        error_msg = covered(error_msg, self._secrets)
         return self._failure_report(error_msg), error_msg
 
     def say_how_it_ended(self, report: dict[str, Any] | None, word: LastWord) -> None:
@@ -137,7 +143,7 @@ class _Life:
             self._check_attempt()
         if report is not None:
             with _or_log("store the report"):
-                raw_report = orjson.dumps(report)
+                raw_report = covered(orjson.dumps(report).decode(), self._secrets).encode()
                 if settings.report_file is not None:
                     _write_whole(settings.report_file, raw_report)
                 if settings.task_logs is not None:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from druid_core.errors import InvalidInput
 from druid_core.instant import format_instant
 from druid_core.interval import Interval
+from druid_core.redaction import without_secrets
 from overlord.db.pool import Connection, connection
 from overlord.problems import Unreadable
 from overlord.replica import replica_of
@@ -57,7 +58,7 @@ async def write(tx: Connection, key: str, payload: bytes, author: Author, now_ms
         "type": key,
         "auditInfo": {"author": author.name, "identity": "allowAll", "comment": author.comment, "ip": author.ip},
         "request": None,
-        "payload": payload.decode(),
+        "payload": orjson.dumps(without_secrets(orjson.loads(payload))).decode(),
         "auditTime": format_instant(now_ms),
     }
     await tx.execute(

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from druid_core.instant import format_instant
+from druid_core.redaction import without_secrets
 from overlord.db import hints
 from overlord.db.pool import connection, transaction
 from overlord.replica import replica_of
@@ -89,7 +90,8 @@ async def disable(request: Request, host: str) -> Response:
 @router.get("/worker", summary="The worker configuration, empty while none was set")
 async def get_config(request: Request) -> Response:
     async with connection(replica_of(request).pool) as tx:
-        return raw_json_answer(await configuration.read(tx, CONFIG_KEY) or b"")
+        config = await configuration.read(tx, CONFIG_KEY)
+    return json_answer(without_secrets(orjson.loads(config))) if config else raw_json_answer(b"")
 
 
 @router.post("/worker", summary="Set the worker configuration")

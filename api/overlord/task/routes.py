@@ -7,8 +7,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from druid_core.errors import InvalidInput
+from druid_core.errors import InvalidInput, NemetonError
 from druid_core.interval import Interval
+from druid_core.redaction import covered, secrets_in
 from druid_core.runner import RUNNER_HEADER, SUBMITTER_HEADER, Explanation
 from druid_core.task import inject_context, parse_task, redacted
 from overlord.access import Action, caller_of, data_source, submitter_of, visible_data_sources
@@ -54,10 +55,19 @@ async def submit_task(request: Request) -> Response:
         return empty_answer(415)
     if not accepts_json(request):
         return empty_answer(406)
-    replica = replica_of(request)
     raw = await json_body(request)
     if raw is None:
         raise Unreadable("The request body holds no task")
+    try:
+        return await _submit(request, raw)
+    except NemetonError as error:
+        # a refusal may quote what it refuses
+        error.args = (covered(str(error), secrets_in(raw)),)
+        raise
+
+
+async def _submit(request: Request, raw: Any) -> Response:
+    replica = replica_of(request)
     settings = replica.settings
     task = inject_context(
         parse_task(raw, replica.clock_ms()),

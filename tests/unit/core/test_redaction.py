@@ -1,0 +1,84 @@
+"""Secrets of a spec: which they are, that they are covered, and that nothing else is."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from druid_core.redaction import COVER, covered, secrets_in, without_secrets
+
+CANARY = "c4n4ry/tweet"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"httpAuthenticationPassword": CANARY},
+        {"httpAuthenticationPassword": {"type": "default", "password": CANARY}},
+        {"requestHeaders": {"Authorization": CANARY, "X-Any": CANARY}},
+        {"properties": {"accessKeyId": {"type": "default", "password": CANARY}, "secretAccessKey": CANARY}},
+        {"sessionToken": CANARY},
+        {"sharedAccessStorageToken": CANARY},
+        {"context": {"myApiKey": CANARY, "db_password": CANARY, "deep": [{"clientSecret": CANARY}]}},
+        {"context": {"secrets": [CANARY, {"a": CANARY}]}},
+        {"consumerProperties": {"sasl.jaas.config": CANARY, "ssl.keystore.password": CANARY}},
+        {"uris": [f"https://me:{CANARY.replace('/', '%2F')}@example.org/a.json"]},
+        {"uris": [f"https://{CANARY.replace('/', '%2F')}@example.org/a.json"]},
+        {"uris": [f"https://example.org/a?X-Amz-Signature={CANARY}&part=1"]},
+        {"uris": [f"https://example.org/a?part=1&sig={CANARY}#end"]},
+        {"uris": [f"https://example.org/a?access_token={CANARY}"]},
+    ],
+)
+def test_a_secret_is_covered_wherever_a_spec_may_have_it(raw: dict[str, Any]) -> None:
+    shown = orjson.dumps(without_secrets(raw)).decode()
+    assert CANARY not in shown
+    assert CANARY.replace("/", "%2F") not in shown
+    assert COVER in shown
+    assert CANARY in secrets_in(raw)
+
+
+def test_what_helps_to_find_a_secret_stays() -> None:
+    provider = {"httpAuthenticationPassword": {"type": "environment", "variable": "DB_PASSWORD"}}
+    assert without_secrets(provider) == provider
+    shown = without_secrets({"uris": ["https://me:pass@example.org:8443/a?part=7&sig=xxxx"]})
+    assert shown == {"uris": [f"https://me:{COVER}@example.org:8443/a?part=7&sig={COVER}"]}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"timestampSpec": {"column": "token", "format": "iso"}, "dimensions": ["password", {"name": "secret"}]},
+        {"maxTokens": 7, "tokenized": True, "key": None},
+        {"uris": ["https://example.org/key/a?part=1", "s3://bucket/token=1/a"]},
+        {"inputSource": {"type": "inline", "data": "see https://me:word@example.org?sig=1"}},
+    ],
+)
+def test_what_is_no_secret_is_returned_as_it_is(raw: dict[str, Any]) -> None:
+    assert without_secrets(raw) is raw
+    assert secrets_in(raw) == frozenset()
+
+
+def test_texts_are_covered_as_they_are_and_as_json_has_them() -> None:
+    secrets = frozenset({'quo"te', "word", "wordy"})
+    assert covered('a quo"te, a wordy word', secrets) == f"a {COVER}, a {COVER} {COVER}"
+    assert covered(orjson.dumps({"a": 'quo"te'}).decode(), secrets) == f'{{"a":"{COVER}"}}'
+    assert covered("a cat", frozenset({"a"})) == "a cat", "too short to be looked for"
+
+
+def test_what_lies_too_deep_is_covered_whole() -> None:
+    deep: Any = CANARY
+    for _ in range(5000):
+        deep = [deep]
+    assert CANARY not in str(without_secrets({"a": deep}))
+
+
+@given(
+    st.recursive(
+        st.text() | st.none() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_covering_twice_is_covering_once(raw: Any) -> None:
+    shown = without_secrets({"password": "hunter2", "rest": raw})
+    assert without_secrets(shown) == shown
