@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from druid_core.errors import InvalidInput
+from druid_core.input_policy import METADATA_NETWORKS, InputPolicy
 from druid_core.redaction import without_secrets
 
 DRUID_VERSION = "37.0.0"
@@ -103,6 +104,24 @@ class OverlordSettings(BaseModel):
     """
     Whether a submission also needs READ on EXTERNAL of its input source's type; off, as in Druid.
     Druid: druid.auth.enableInputSourceSecurity
+    """
+
+    input_protocols: tuple[str, ...] = ("http", "https")
+    """
+    Protocols of `http` input sources, separated by commas; both, as in Druid.
+    Druid: druid.ingestion.http.allowedProtocols
+    """
+
+    local_input_paths: tuple[str, ...] = ()
+    """
+    Absolute folders, separated by commas, below which `local` input sources may read; `/` is everything. None by
+    default: what a peon can open is its pod's or its machine's, and whoever may submit a task could read it.
+    """
+
+    denied_input_networks: tuple[str, ...] = METADATA_NETWORKS
+    """
+    Networks, separated by commas, that no input is read from, whatever name leads there: link-local ones and those
+    where clouds hand out a machine's credentials.
     """
 
     rate_limit_per_second: float | None = Field(default=None, gt=0)
@@ -239,12 +258,23 @@ class OverlordSettings(BaseModel):
     access_log: bool = False
     """A log line a request. Off: it costs more than the request."""
 
-    @field_validator("authenticators", "trusted_networks", mode="before")
+    @field_validator(
+        *("authenticators", "trusted_networks", "input_protocols", "local_input_paths", "denied_input_networks"),
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("trusted_networks")
+    @field_validator("local_input_paths")
+    @classmethod
+    def _are_absolute(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for path in paths:
+            if not path.startswith("/"):
+                raise ValueError(f"[{path}] is no absolute path")
+        return paths
+
+    @field_validator("trusted_networks", "denied_input_networks")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         for network in networks:
@@ -293,6 +323,15 @@ class OverlordSettings(BaseModel):
             # what two settings together get wrong has no name, and says them itself
             message = f"setting {name} (environment: NEMETON_{name.upper()}): {first['msg']}" if name else first["msg"]
             raise InvalidInput(message) from error
+
+    @property
+    def input_policy(self) -> InputPolicy:
+        """Where tasks may read from."""
+        return InputPolicy(
+            protocols=self.input_protocols,
+            local_paths=self.local_input_paths,
+            denied_networks=self.denied_input_networks,
+        )
 
     def as_properties(self) -> dict[str, str]:
         """What /status/properties shows: names of ours, values as texts, nothing secret."""

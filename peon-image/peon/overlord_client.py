@@ -76,6 +76,8 @@ class OverlordClient:
         self._wait = wait
         self._turn = threading.Lock()
         self._task = TaskHeader(id="")
+        self.raw_input_policy: str | None = None
+        """Where the task may read from, as JSON; the Overlord says it with the payload."""
 
     def speak_for(self, task: TaskHeader) -> None:
         """Whose actions are performed from now on."""
@@ -139,6 +141,7 @@ class OverlordClient:
             try:
                 self._connection.request(method, self._base_path + path, body, self._headers)
                 response = self._connection.getresponse()
+                self.raw_input_policy = response.getheader("X-Nemeton-Input-Policy", self.raw_input_policy)
                 return response.status, response.read()
             except BaseException:
                 self._connection.close()  # the next request opens it anew

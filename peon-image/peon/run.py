@@ -196,12 +196,14 @@ class _Life:
     def _open_toolbox(self) -> "Generator[Toolbox]":
         # Before pyarrow is loaded, which sizes its threads by this, else by the machine.
         os.environ.setdefault("OMP_NUM_THREADS", str(allowance.cores()))
+        from druid_core.input_policy import UNBOUND, InputPolicy
         from druid_core.storage.deep_storage import DeepStorage
         from druid_core.storage.task_logs import TaskLogs
         from peon.actions import TaskActions
         from peon.local_overlord import LocalOverlord
         from peon.toolbox import Toolbox
 
+        raw_policy = None if self._overlord is None else self._overlord.raw_input_policy
         settings = self._settings
         if settings.deep_storage is None:
             raise TaskFailure("The peon was not told where segments are stored (--deep-storage)")
@@ -227,6 +229,7 @@ class _Life:
                 disk_budget_bytes=settings.task_dir_bytes,
                 memory_bytes=allowance.memory_bytes(),
                 keeper_began_ms=settings.keeper_began_ms,
+                input_policy=UNBOUND if raw_policy is None else InputPolicy.model_validate_json(raw_policy),
             )
             yield self._toolbox
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from druid_core.input_policy import UNBOUND, InputPolicy
 from druid_core.storage.deep_storage import DeepStorage
 from druid_core.storage.task_logs import TaskLogs
 from peon.actions import TaskActions
@@ -20,6 +21,7 @@ class Toolbox:
 
     `clock` returns milliseconds UTC. `work_dir` is the task's own and empty at the start; whoever made it removes it.
     `disk_budget_bytes` is how much it may hold, `memory_bytes` how much memory the process may take (None: no limit).
+    `input_policy` says where it may read from.
     `keeper_began_ms` is when the first process of the pod began, in the clock's time; None outside of a pod.
     """
 
@@ -34,6 +36,7 @@ class Toolbox:
     disk_budget_bytes: int | None = None
     memory_bytes: int | None = None
     keeper_began_ms: int | None = None
+    input_policy: InputPolicy = UNBOUND
 
     @property
     def meters(self) -> dict[str, RowMeters]:

@@ -51,6 +51,7 @@ def settings(database_url: str, tmp_path: Path) -> OverlordSettings:
         task_logs=(tmp_path / "task-logs").as_uri(),
         log_wait_ms=500,
         queue_interval_ms=100,
+        local_input_paths=("/",),
     )
 
 

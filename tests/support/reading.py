@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from druid_core.input_policy import UNBOUND
 from druid_core.report import RowTotals
 from druid_core.spec.input import InputFormat, LocalSource
 from druid_core.spec.schema import TimestampSpec
@@ -47,7 +48,7 @@ def read_file(
     handler = ParseExceptionHandler(meters, 1 << 31, 1 << 20, log=False, clock=lambda: 0)
     spec = timestamp_spec or TimestampSpec(column="t")
     source = LocalSource(files=[str(path)], system_fields=list(system_fields))
-    batches = list(read_batches(source, format, spec, fields, handler, meters, ("http",), path.parent, chunk_bytes))
+    batches = list(read_batches(source, format, spec, fields, handler, meters, UNBOUND, path.parent, chunk_bytes))
     errors = [(kept.input, kept.details[0]) for kept in reversed(handler.saved())]
     return Reading(list(_rows(batches)), errors, meters.totals(), batches)
 

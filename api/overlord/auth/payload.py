@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from druid_core.errors import NotFound
+from druid_core.input_policy import INPUT_POLICY_HEADER
 from overlord.db.pool import connection
 from overlord.problems import Forbidden
 from overlord.replica import Replica, replica_of
@@ -39,10 +40,13 @@ async def get_own_payload(request: Request, task_id: str) -> Response:
         stored = await store.payload(tx, task_id, CHUNK_BYTES)
     if stored is None:
         raise NotFound(f"Cannot find any task with id: [{task_id}]")
+    policy = (INPUT_POLICY_HEADER.lower().encode(), replica.settings.input_policy.to_json())
     if len(stored.start) == stored.size:
-        return raw_json_answer(stored.start)
+        whole = raw_json_answer(stored.start)
+        whole.raw_headers.append(policy)
+        return whole
     answer = StreamingResponse(_pieces(replica, task_id, stored))
-    answer.raw_headers = [(b"content-type", JSON.encode()), (b"content-length", str(stored.size).encode())]
+    answer.raw_headers = [(b"content-type", JSON.encode()), (b"content-length", str(stored.size).encode()), policy]
     return answer
 
 

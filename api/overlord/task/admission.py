@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from druid_core.errors import InvalidInput
-from druid_core.task import Task
+from druid_core.input_policy import InputPolicy
+from druid_core.task import IndexParallelTask, IndexTask, Task
 from overlord.access import Action, Caller, data_source, input_source
 from overlord.problems import AccessDenied
 from overlord.settings import OverlordSettings
@@ -28,6 +29,15 @@ def check_admission(task: Task, caller: Caller, settings: OverlordSettings) -> N
     if settings.input_source_security:
         for type_id in sorted(set(input_source_types(task.to_wire()))):
             caller.require(Action.READ, input_source(type_id))
+
+
+def check_inputs(task: Task, policy: InputPolicy) -> None:
+    """Raises InvalidTask where a task would read from where nobody may; a name's address is asked about by its peon."""
+    match task:
+        case IndexTask() | IndexParallelTask():
+            policy.check(task.spec.io_config.input_source)
+        case _:
+            pass
 
 
 def input_source_types(raw: Any) -> Iterator[str]:

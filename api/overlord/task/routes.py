@@ -19,7 +19,7 @@ from overlord.replica import replica_of
 from overlord.segment import store as segment_store
 from overlord.task import documentation as shown
 from overlord.task import listing, store
-from overlord.task.admission import check_admission
+from overlord.task.admission import check_admission, check_inputs
 from overlord.task.explain import explain_tasks
 from overlord.task.intake import ANYBODY, Intake, Origin
 from overlord.task.listing import TaskFilter
@@ -75,6 +75,7 @@ async def _submit(request: Request, raw: Any) -> Response:
         force_time_chunk_lock=settings.force_time_chunk_lock,
     )
     check_admission(task, caller_of(request), settings)
+    check_inputs(task, settings.input_policy)
     intake: Intake = request.app.state.intake
     await intake.submit(task, _origin(request))
     return json_answer({"task": task.id})

@@ -69,6 +69,8 @@ def plan(wishes: Wishes, folder: DataFolder, say: Callable[[str], None]) -> Plan
     environment = {name: value for name, value in os.environ.items() if name != "NEMETON_DATABASE_URL"}
     environment["PYTHONUNBUFFERED"] = "1"
     environment.setdefault("NEMETON_RUNNER_TOKEN", folder.runner_token())
+    # whoever starts peons here as himself could read what they can
+    environment.setdefault("NEMETON_LOCAL_INPUT_PATHS", "/")
     task_logs = storage_url(wishes.task_logs, folder.task_logs)
     overlord = Part(
         name="overlord",

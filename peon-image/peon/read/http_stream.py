@@ -10,6 +10,8 @@ from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionErro
 from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from druid_core.errors import TaskFailure
+from druid_core.input_policy import UNBOUND, InputPolicy
+from peon.read.guarded import guarded_pool
 
 _ATTEMPTS = 5
 """How often in a row a request may fail before the task does."""
@@ -22,7 +24,8 @@ class HttpStream(io.RawIOBase):
     """
     Reads `uri`; where the connection breaks, the next request asks for the rest. Druid: HttpEntity, RetryingInputStream
 
-    `credentials` is `user:password`. Raises TaskFailure with the URI and the status of any other answer than 200.
+    `credentials` is `user:password`. Raises TaskFailure with the URI and the status of any other answer than 200, and
+    where `policy` does not let a connection lead.
     """
 
     def __init__(
@@ -30,6 +33,7 @@ class HttpStream(io.RawIOBase):
         uri: str,
         headers: dict[str, str],
         credentials: str | None = None,
+        policy: InputPolicy = UNBOUND,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._uri = uri
@@ -38,7 +42,7 @@ class HttpStream(io.RawIOBase):
         if credentials is not None:
             self._headers |= urllib3.make_headers(basic_auth=credentials)
         self._sleep = sleep
-        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10, read=60), retries=_REDIRECTS_ONLY)
+        self._pool = guarded_pool(policy, timeout=urllib3.Timeout(connect=10, read=60), retries=_REDIRECTS_ONLY)
         self._position = 0
         self._breaks_since_progress = 0
         self._version: str | None = None

@@ -1,13 +1,14 @@
 """From a spec's input to batches for the builder: the one door of this package."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import assert_never, cast
 
 import numpy as np
 import pyarrow as pa
 
+from druid_core.input_policy import InputPolicy
 from druid_core.instant import format_instant
 from druid_core.spec.input import (
     CsvFormat,
@@ -49,7 +50,7 @@ def read_batches(
     fields: FieldSelection,
     handler: ParseExceptionHandler,
     meters: RowMeters,
-    allowed_protocols: Collection[str],
+    policy: InputPolicy,
     scratch_dir: Path,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[InputBatch]:
@@ -65,7 +66,7 @@ def read_batches(
     read = _record_reader(format, selection, timestamp_spec.column, meters, scratch_dir, chunk_bytes)
     times = TimestampParser(timestamp_spec)
     system_fields = () if isinstance(source, InlineSource) else source.system_fields
-    for entity in entities(source, allowed_protocols):
+    for entity in entities(source, policy):
         texts = {"__file_uri": entity.uri, "__file_path": entity.path}
         constants = {name: texts[name] for name in system_fields if name in texts and selection.wants(name)}
         for batch in _good_records(entity, read(entity), times, handler):

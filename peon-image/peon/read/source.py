@@ -5,38 +5,57 @@ import io
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, assert_never
 from urllib.parse import quote, urlsplit
 
-from druid_core.errors import TaskFailure
+from druid_core.errors import InvalidInput, TaskFailure
+from druid_core.input_policy import InputPolicy
 from druid_core.spec.input import HttpSource, InlineSource, InputSource, LocalSource
 from peon.read.entity import InputEntity
+
+_NOT_FOR_SPECS = ("NEMETON_", "AWS_", "AZURE_", "GOOGLE_")
+"""What the peon itself signs in with: else a spec could send it to a server of its writer's."""
 
 _PATH_CHARACTERS = "/:@!$&'()*+,;=~-._"
 
 
-def entities(source: InputSource, allowed_protocols: Collection[str]) -> Iterator[InputEntity]:
+def entities(source: InputSource, policy: InputPolicy) -> Iterator[InputEntity]:
     """
     What the source consists of; empty files and what does not exist are left out, as Druid leaves them out.
 
-    Raises TaskFailure for a folder that cannot be listed and for a protocol that is not allowed.
+    Raises TaskFailure for a folder that cannot be listed and for what `policy` does not allow.
     """
+    try:
+        yield from _entities(source, policy)
+    except InvalidInput as error:
+        raise TaskFailure(str(error)) from error
+
+
+def _entities(source: InputSource, policy: InputPolicy) -> Iterator[InputEntity]:
     match source:
         case InlineSource(data=data):
             yield InputEntity(None, "", partial(io.BytesIO, data.encode("utf-8", "replace")))
         case LocalSource():
-            yield from map(_file_entity, _local_files(source))
+            yield from map(_file_entity, _local_files(source, policy))
         case HttpSource():
-            yield from _http_entities(source, allowed_protocols)
+            yield from _http_entities(source, policy)
         case _:
             assert_never(source)
 
 
-def _local_files(source: LocalSource) -> Iterator[Path]:
-    """Druid: LocalInputSource.getFileIterator"""
+def _local_files(source: LocalSource, policy: InputPolicy) -> Iterator[Path]:
+    """Each where it really lies, links followed, asked about. Druid: LocalInputSource.getFileIterator"""
+    if source.base_dir is not None:
+        policy.check_file(Path(source.base_dir))
+    for path in _found_files(source):
+        policy.check_file(path)
+        yield path
+
+
+def _found_files(source: LocalSource) -> Iterator[Path]:
     listed = [Path(path) for path in source.files]
     if source.base_dir is not None:
         fits = _wildcard(source.filter or "")
@@ -109,7 +128,7 @@ def _file_entity(path: Path) -> InputEntity:
     return InputEntity(f"file:{quote(str(path), safe=_PATH_CHARACTERS)}", str(path), open_raw, path)
 
 
-def _http_entities(source: HttpSource, allowed_protocols: Collection[str]) -> Iterator[InputEntity]:
+def _http_entities(source: HttpSource, policy: InputPolicy) -> Iterator[InputEntity]:
     """Druid: HttpInputSource, HttpEntity"""
     headers = {str(name): str(value) for name, value in source.request_headers.items()}
     credentials = None
@@ -117,16 +136,15 @@ def _http_entities(source: HttpSource, allowed_protocols: Collection[str]) -> It
         password = _password(source.http_authentication_password) or ""
         credentials = f"{source.http_authentication_username}:{password}"
     for uri in source.uris:
-        if urlsplit(uri).scheme not in allowed_protocols:
-            raise TaskFailure(f"Only {sorted(allowed_protocols)} protocols are allowed, not that of [{uri}]")
-        yield InputEntity(uri, urlsplit(uri).path, partial(_http_stream, uri, headers, credentials))
+        policy.check_protocol(urlsplit(uri).scheme)
+        yield InputEntity(uri, urlsplit(uri).path, partial(_http_stream, uri, headers, credentials, policy))
 
 
-def _http_stream(uri: str, headers: dict[str, str], credentials: str | None) -> BinaryIO:
+def _http_stream(uri: str, headers: dict[str, str], credentials: str | None, policy: InputPolicy) -> BinaryIO:
     # Only tasks that read over the network wait for its libraries.
     from peon.read.http_stream import HttpStream
 
-    return io.BufferedReader(HttpStream(uri, headers, credentials), 1 << 20)
+    return io.BufferedReader(HttpStream(uri, headers, credentials, policy), 1 << 20)
 
 
 def _password(provider: dict[str, Any] | str | None) -> str | None:
@@ -135,6 +153,8 @@ def _password(provider: dict[str, Any] | str | None) -> str | None:
         return provider
     if provider.get("type") == "environment":
         variable = str(provider.get("variable"))
+        if variable.startswith(_NOT_FOR_SPECS):
+            raise TaskFailure(f"The environment variable [{variable}] is not for passwords of input sources")
         if variable not in os.environ:
             raise TaskFailure(
                 f"The password of the http input source is in the environment variable [{variable}], unset here"

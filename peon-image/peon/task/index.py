@@ -48,9 +48,6 @@ _MEMORY_SHARE = 6
 _CHUNK_SHARE = 64
 """Likewise of text that is read at a time: there are several chunks about, and what they are parsed to."""
 
-ALLOWED_PROTOCOLS = ("http", "https")
-"""Of an `http` input source. Druid: druid.ingestion.http.allowedProtocols"""
-
 
 def run(task: IndexTask | IndexParallelTask, toolbox: Toolbox) -> TaskOutcome:
     """
@@ -149,7 +146,7 @@ class _Ingestion:
             fields,
             count.parse_exceptions,
             count.meters,
-            ALLOWED_PROTOCOLS,
+            self._toolbox.input_policy,
             self._toolbox.work_dir,
             _share(CHUNK_BYTES, self._toolbox.memory_bytes, _CHUNK_SHARE),
         ):

@@ -1,4 +1,5 @@
 import base64
+import socket
 import threading
 from collections.abc import Iterator
 from email.message import Message
@@ -9,7 +10,9 @@ from typing import Any, ClassVar
 import pytest
 
 from druid_core.errors import TaskFailure
+from druid_core.input_policy import UNBOUND, InputPolicy
 from druid_core.spec.input import HttpSource, InlineSource, JsonFormat, LocalSource
+from peon.read import guarded
 from peon.read.http_stream import HttpStream
 from peon.read.source import entities
 from tests.support.reading import read_file
@@ -18,7 +21,7 @@ DATA = b"".join(b"line %d\n" % i for i in range(30_000))
 
 
 def _paths(source: LocalSource) -> list[str]:
-    return [entity.path for entity in entities(source, ())]
+    return [entity.path for entity in entities(source, UNBOUND)]
 
 
 def _files(folder: Path, *names: str) -> None:
@@ -58,15 +61,15 @@ def test_a_listed_file_is_read_once_and_last(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_ends_the_task_and_is_named(tmp_path: Path) -> None:
-    [entity] = entities(LocalSource(files=[str(tmp_path)]), ())
+    [entity] = entities(LocalSource(files=[str(tmp_path)]), UNBOUND)
     with pytest.raises(TaskFailure, match=str(tmp_path)):
         entity.open()
 
 
 def test_messages_call_a_file_by_its_uri_and_inline_data_by_nothing(tmp_path: Path) -> None:
     _files(tmp_path, "a b.json")
-    [file] = entities(LocalSource(files=[str(tmp_path / "a b.json")]), ())
-    [inline] = entities(InlineSource(data="x"), ())
+    [file] = entities(LocalSource(files=[str(tmp_path / "a b.json")]), UNBOUND)
+    [inline] = entities(InlineSource(data="x"), UNBOUND)
     assert (file.uri, inline.uri) == (f"file:{tmp_path}/a%20b.json", None)
     assert inline.open().read() == b"x"
 
@@ -136,7 +139,7 @@ def test_a_uri_is_read_with_its_headers_and_credentials(http: str, monkeypatch: 
         request_headers={"X-Extra": "1"},
         system_fields=[],
     )
-    [entity] = entities(source, ["http"])
+    [entity] = entities(source, UNBOUND)
     with entity.open() as stream:
         assert stream.read() == DATA
     assert _Server.requests[0]["Authorization"] == "Basic " + base64.b64encode(b"me:pass").decode()
@@ -145,7 +148,117 @@ def test_a_uri_is_read_with_its_headers_and_credentials(http: str, monkeypatch: 
 
 def test_a_protocol_that_is_not_allowed_ends_the_task(http: str) -> None:
     with pytest.raises(TaskFailure, match="https"):
-        list(entities(HttpSource(uris=[f"{http}/data.json"]), ["https"]))
+        list(entities(HttpSource(uris=[f"{http}/data.json"]), InputPolicy(protocols=("https",))))
+
+
+@pytest.mark.parametrize("variable", ["NEMETON_TASK_TOKEN", "AWS_SECRET_ACCESS_KEY"])
+def test_what_the_peon_signs_in_with_is_no_password_for_a_server_of_a_specs_choice(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "canary")
+    source = HttpSource(
+        uris=["http://127.0.0.1:1/"],
+        http_authentication_username="me",
+        http_authentication_password={"type": "environment", "variable": variable},
+    )
+    with pytest.raises(TaskFailure, match="not for passwords") as refusal:
+        list(entities(source, UNBOUND))
+    assert "canary" not in str(refusal.value)
+
+
+# where a name or a link really leads
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("metadata.example.org", "169.254.169.254"),
+        ("metadata.example.org", "::ffff:169.254.169.254"),
+        ("metadata.example.org", "64:ff9b::a9fe:a9fe"),
+        ("metadata.example.org", "fe80::1%eth0"),
+        ("metadata.example.org", "fd00:ec2::254"),
+    ],
+)
+def test_a_name_that_leads_to_a_denied_address_is_not_connected_to(
+    name: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    good = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))
+
+    def resolved(*_: object, **__: object) -> list[Any]:
+        return [good, (family, socket.SOCK_STREAM, 6, "", (address, 80))]
+
+    def connected(*_: object) -> None:
+        pytest.fail("a connection was made")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setattr(guarded, "create_connection", connected)
+    for scheme in ("http", "https"):
+        with pytest.raises(TaskFailure, match="denied"):
+            HttpStream(f"{scheme}://{name}/latest/meta-data", {}, sleep=lambda _: None)
+
+
+def test_the_address_that_was_asked_about_is_the_one_that_is_connected_to(
+    http: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that answers otherwise at the second question (DNS rebinding) is not asked a second time."""
+    asked: list[object] = []
+    port = int(http.rpartition(":")[2])
+
+    def resolved(host: str, *_: object, **__: object) -> list[Any]:
+        if host == "127.0.0.1":  # an address, not a name
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    with HttpStream(f"http://rebound.example.org:{port}/data.json", {}) as stream:
+        assert stream.read() == DATA
+    assert asked == ["rebound.example.org"]
+
+
+def test_a_redirect_is_asked_about_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", "http://169.254.169.254/latest/meta-data")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Redirecting)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(TaskFailure, match="denied"):
+            HttpStream(f"http://127.0.0.1:{server.server_port}/a", {}, sleep=lambda _: None)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_link_out_of_the_listed_folder_is_not_followed(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "data.json").write_text("x")
+    policy = InputPolicy(local_paths=(str(inside),))
+    assert len(list(entities(LocalSource(base_dir=str(inside), filter="*"), policy))) == 1
+    (inside / "link.json").symlink_to(outside / "data.json")
+    (inside / "folder").symlink_to(outside)
+    for source in (
+        LocalSource(base_dir=str(inside), filter="link.json"),
+        LocalSource(base_dir=str(inside), filter="*"),
+        LocalSource(files=[str(inside / "link.json")]),
+        LocalSource(base_dir=str(inside / "folder"), filter="*"),
+        LocalSource(files=[str(outside / "data.json")]),
+        LocalSource(files=[str(inside / ".." / "out" / "data.json")]),
+    ):
+        with pytest.raises(TaskFailure, match="local_input_paths"):
+            list(entities(source, policy))
 
 
 def test_another_answer_than_200_ends_the_task_with_uri_and_status(http: str) -> None:
