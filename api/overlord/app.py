@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from druid_core.errors import InvalidInput, NemetonError, Unavailable
 from druid_core.storage.task_logs import TaskLogs
-from overlord import events, metrics, node
+from overlord import events, node
 from overlord.action import routes as action_routes
 from overlord.action.allocation import Allocations
 from overlord.auth import authentication, authorization
@@ -28,6 +28,9 @@ from overlord.edge import Edge
 from overlord.log import routes as log_routes
 from overlord.log.peon import PeonClient
 from overlord.log.retention import Retention
+from overlord.metrics import meters
+from overlord.metrics import routes as metrics_routes
+from overlord.metrics.rows import RowGauges
 from overlord.replica import Replica, wall_clock_ms
 from overlord.runner import execution, workers
 from overlord.runner import routes as runner_routes
@@ -65,6 +68,8 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
             app.state.replica = replica
             app.state.pool = pool
             app.state.directory = directory
+            app.state.queue = queue
+            app.state.row_gauges = RowGauges(replica)
             app.state.intake = Intake(replica)
             app.state.allocations = Allocations(replica)
             app.state.peons = PeonClient(settings.peon_timeout_ms)
@@ -80,6 +85,7 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
             stack.push_async_callback(retention.stop)
             yield
 
+    meters.DATA_SOURCES.limit = settings.metrics_data_sources
     app = FastAPI(
         title="Nemeton Overlord",
         version=DRUID_VERSION,
@@ -101,7 +107,7 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
         authentication.router,
         authorization.router,
         node.router,
-        metrics.router,
+        metrics_routes.router,
     ):
         app.include_router(router)
     app.add_api_route("/docs", _docs, include_in_schema=False)

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from druid_core.errors import InvalidInput, NemetonError
+from overlord.metrics import meters
 from overlord.problems import BodyTooLarge, BodyTooSlow, Unreadable
 from overlord.web import empty_answer, error_answer
 
@@ -195,6 +196,7 @@ def _answering(send: Send, method: str, zip_wanted: bool) -> Send:
     async def answer(message: Message) -> None:
         nonlocal start
         if message["type"] == "http.response.start":
+            meters.answered(method, message["status"])
             headers: list[Any] = message["headers"]
             headers.append(_VARY)
             if method != "POST":

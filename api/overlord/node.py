@@ -8,8 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from druid_core.errors import Unavailable
-from overlord.db.pool import connection
+from overlord import readiness
 from overlord.replica import replica_of
 from overlord.settings import DRUID_VERSION
 from overlord.web import PlainResponse, json_answer, raw_json_answer
@@ -63,14 +62,23 @@ async def health() -> Response:
     return raw_json_answer(b"true")
 
 
-@router.get("/status/ready", tags=["Node"], summary="Whether the database answers too")
+@router.get(
+    "/status/ready",
+    tags=["Node"],
+    summary="Whether this replica can do its work",
+    responses={
+        503: {"content": {"application/json": {"example": {"ready": False, "missing": ["the database: it is away"]}}}}
+    },
+)
 async def ready(request: Request) -> Response:
-    """`false` and 503 while Postgres is away."""
-    try:
-        async with connection(replica_of(request).pool) as tx:
-            await tx.execute("SELECT 1")
-    except Unavailable:
-        return raw_json_answer(b"false", 503)
+    """
+    `true`; else 503, and what is missing: the database, its migrations, the queue loop, or it is about to stop.
+
+    Druid answers `false` then, and its clients look at the status alone; whoever is called at night wants to know.
+    """
+    missing = await readiness.missing(request.app.state)
+    if missing:
+        return json_answer({"ready": False, "missing": missing}, 503)
     return raw_json_answer(b"true")
 
 

@@ -75,7 +75,7 @@ def run(settings: OverlordSettings) -> None:
 
     Raises Unavailable where the database does not answer for too long, InvalidInput where a setting makes no sense.
     """
-    events.configure()
+    events.configure(settings.log_format)
     app = create_app(settings)
     config = uvicorn.Config(
         app,

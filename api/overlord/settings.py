@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -254,6 +254,15 @@ class OverlordSettings(BaseModel):
     How long calls that are under way may take to end at a stop. Long polls end at once.
     Druid: druid.server.http.gracefulShutdownTimeout
     """
+
+    metrics_data_sources: int = Field(default=100, ge=0)
+    """
+    Datasources that have a label of their own in metrics; the rest share `(other)`. Prometheus keeps some ten series
+    for each, for ever: a hundred are a thousand series a replica, which nobody notices.
+    """
+
+    log_format: Literal["text", "json"] = "text"
+    """How log lines are written: for people, or one JSON object a line for a log collector."""
 
     access_log: bool = False
     """A log line a request. Off: it costs more than the request."""

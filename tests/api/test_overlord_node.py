@@ -147,7 +147,7 @@ async def test_every_route_refuses_head_and_options(app: FastAPI, overlord: Asyn
 async def test_every_route_answers_an_absent_database_from_the_table(settings: OverlordSettings) -> None:
     """Whatever the call, a missing Postgres is 503 in one shape, with no trace of a library in it."""
     app = create_app(settings)
-    needs_none = ("/status", f"{V1}/isLeader", f"{V1}/leader", f"{V1}/scaling")
+    needs_none = ("/status", "/metrics", f"{V1}/isLeader", f"{V1}/leader", f"{V1}/scaling")
     async with app.router.lifespan_context(app):
         await app.state.pool.close()
         transport = ASGITransport(app, raise_app_exceptions=False)
@@ -223,12 +223,3 @@ async def test_settings_come_from_the_environment_and_are_refused_by_name() -> N
         OverlordSettings.from_environment({**environment, "NEMETON_PORT": "many"})
     with pytest.raises(NemetonError, match="database_url"):
         OverlordSettings.from_environment({})
-
-
-async def test_metrics_count_tasks_and_slots(overlord: AsyncClient) -> None:
-    await overlord.post(f"{V1}/task", json=noop("counted"))
-    await FakeRunner(overlord, capacity=3).announce()
-    text = (await overlord.get("/metrics")).text
-    assert 'nemeton_tasks{state="pending"} 1' in text
-    assert 'nemeton_slots{kind="total"} 3' in text
-    assert "nemeton_tasks_accepted_total 1" in text

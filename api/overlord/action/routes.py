@@ -21,6 +21,7 @@ from overlord.action.parse import ActionRequest, innermost, parse_action
 from overlord.action.perform import check_surrogates, perform
 from overlord.db.pool import transaction
 from overlord.lock.lockbox import InactiveTask
+from overlord.metrics import meters
 from overlord.problems import Forbidden, problem_of
 from overlord.replica import Replica, replica_of
 from overlord.task.token import bearer
@@ -48,11 +49,14 @@ async def do_action(request: Request) -> Response:
     except InvalidInput as error:
         return json_answer({"error": str(error)}, 400)
     try:
-        if isinstance(asked.action, SegmentAllocate):
-            allocations: Allocations = request.app.state.allocations
-            identity = await allocations.allocate(asked.task_id, token, asked.action)
-            return json_answer({"result": None if identity is None else identity.to_wire()})
-        return json_answer({"result": await _perform(replica_of(request), asked, token)})
+        with meters.measuring_action(asked.action.type) as measured:
+            if isinstance(asked.action, SegmentAllocate):
+                allocations: Allocations = request.app.state.allocations
+                identity = await allocations.allocate(asked.task_id, token, asked.action)
+                measured.answer = None if identity is None else identity.to_wire()
+            else:
+                measured.answer = await _perform(replica_of(request), asked, token)
+        return json_answer({"result": measured.answer})
     except (Forbidden, Unavailable):
         raise
     except NemetonError as error:

@@ -6,8 +6,9 @@ they are missing, and their later columns and indexes added where they are missi
 """
 
 from importlib import resources
+from importlib.resources.abc import Traversable
 
-from overlord.db.pool import Pool, transaction
+from overlord.db.pool import Pool, connection, transaction
 
 _LOCK_KEY = 0x6E656D65746F6E
 """One migration at a time, whatever number of replicas starts: "nemeton" in ASCII."""
@@ -18,14 +19,7 @@ _PATIENCE_SECONDS = 3600.0
 
 async def migrate(pool: Pool) -> list[str]:
     """Bring the schema up to date; the names of the files that were run now. Calling twice is calling once."""
-    files = sorted(
-        (
-            entry
-            for entry in resources.files("overlord.db").joinpath("migrations").iterdir()
-            if entry.name.endswith(".sql")
-        ),
-        key=lambda entry: entry.name,
-    )
+    files = _files()
     ran: list[str] = []
     async with transaction(pool) as tx:
         await tx.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY, timeout=_PATIENCE_SECONDS)
@@ -42,3 +36,15 @@ async def migrate(pool: Pool) -> list[str]:
                 await tx.execute("INSERT INTO nemeton_migrations (name) VALUES ($1)", entry.name)
                 ran.append(entry.name)
     return ran
+
+
+async def pending_migrations(pool: Pool) -> list[str]:
+    """The files that were not run on this database, in order. Those of a later version of ours do not matter."""
+    async with connection(pool) as tx:
+        done = {row["name"] for row in await tx.fetch("SELECT name FROM nemeton_migrations")}
+    return [entry.name for entry in _files() if entry.name not in done]
+
+
+def _files() -> list[Traversable]:
+    folder = resources.files("overlord.db").joinpath("migrations")
+    return sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)

@@ -1,8 +1,9 @@
 """The pool of connections, and the one way to open a transaction."""
 
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -104,6 +105,21 @@ def _why(error: Exception) -> str:
             return str(error)
 
 
+_after_commit: ContextVar[list[Callable[[], None]] | None] = ContextVar("after_commit", default=None)
+
+
+def after_commit(tell: Callable[[], None]) -> None:
+    """
+    Call `tell` once the transaction that the caller is in has committed, and never where it is undone; outside of one
+    at once. For what only watches: metrics and log lines. It must not raise, and is lost with the process.
+    """
+    waiting = _after_commit.get()
+    if waiting is None:
+        tell()
+    else:
+        waiting.append(tell)
+
+
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncGenerator[Connection]:
     """
@@ -111,11 +127,18 @@ async def transaction(pool: Pool) -> AsyncGenerator[Connection]:
 
     Raises Unavailable when Postgres is away, at whichever point; what was done then may or may not be committed.
     """
+    outer = _after_commit.get()
+    told: list[Callable[[], None]] = []
+    _after_commit.set(told)
     try:
         async with pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection, connection.transaction():
             yield connection
     except DATABASE_AWAY as error:
         raise Unavailable(f"The metadata database does not answer: {error}") from error
+    finally:
+        _after_commit.set(outer)
+    for tell in told:
+        tell()
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from druid_core.errors import Conflict, InvalidInput
 from druid_core.interval import Interval
 from druid_core.lock import LockGranularity, LockType, TaskLock
-from overlord.db.pool import Connection
+from overlord.db.pool import Connection, after_commit
 from overlord.lock import store
 from overlord.lock.conflict import (
     Create,
@@ -24,6 +24,7 @@ from overlord.lock.conflict import (
     superseded_by,
 )
 from overlord.lock.store import LockRow
+from overlord.metrics import meters
 
 
 class InactiveTask(Conflict):
@@ -110,6 +111,7 @@ async def settle(tx: Connection, requester: LockRequester, grant: Grant) -> Task
     """Write what `consider` found in this same transaction."""
     if grant.revoke:
         await store.revoke(tx, grant.revoke)
+        after_commit(lambda: meters.locks_revoked(len(grant.revoke)))
     if grant.release:
         await store.delete(tx, [row.id for row in grant.release])
     if grant.is_new_holder:

@@ -5,12 +5,15 @@ A list is taken in few statements: one for all that live, one for the peons of t
 transaction each only for those whose end decides over a task.
 """
 
+from functools import partial
 from typing import Any
 
 from druid_core.runner import AttemptReport, AttemptState
 from druid_core.status import UNKNOWN_LOCATION
+from overlord import events
 from overlord.db import hints
-from overlord.db.pool import Connection, transaction
+from overlord.db.pool import Connection, after_commit, transaction
+from overlord.metrics import meters
 from overlord.replica import Replica
 from overlord.task.settle import Ending, settle
 
@@ -48,7 +51,7 @@ async def _progress(tx: Connection, reports: list[AttemptReport], now_ms: int) -
     Rows are locked in one order, so that two lists do not wait for each other.
     """
     locations = [report.location or UNKNOWN_LOCATION for report in reports]
-    await tx.execute(
+    rows: list[Any] = await tx.fetch(
         """
         WITH said AS (
             SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[], $7::text[],
@@ -56,7 +59,8 @@ async def _progress(tx: Connection, reports: list[AttemptReport], now_ms: int) -
                 AS s (task_id, attempt, state, host, port, tls_port, k8s_pod_name, waiting_for)
         ),
         open AS (
-            SELECT said.* FROM nemeton_attempts JOIN said USING (task_id, attempt)
+            SELECT said.*, nemeton_attempts.started_ms IS NULL AND said.state = 'RUNNING' AS begins
+            FROM nemeton_attempts JOIN said USING (task_id, attempt)
             WHERE nemeton_attempts.state IN ('ASSIGNED', 'STARTING', 'RUNNING')
             ORDER BY task_id, attempt FOR UPDATE OF nemeton_attempts
         )
@@ -72,6 +76,9 @@ async def _progress(tx: Connection, reports: list[AttemptReport], now_ms: int) -
             tls_port = CASE WHEN open.host IS NULL THEN attempt.tls_port ELSE open.tls_port END,
             k8s_pod_name = COALESCE(open.k8s_pod_name, attempt.k8s_pod_name)
         FROM open WHERE attempt.task_id = open.task_id AND attempt.attempt = open.attempt
+        RETURNING open.begins, attempt.task_id, attempt.attempt, attempt.runner_id, attempt.data_source,
+                  attempt.submitted_ms, attempt.released_ms, attempt.assigned_ms, attempt.context,
+                  (SELECT type FROM druid_tasks WHERE open.begins AND id = attempt.task_id) AS type
         """,
         [report.task_id for report in reports],
         [report.attempt for report in reports],
@@ -83,6 +90,18 @@ async def _progress(tx: Connection, reports: list[AttemptReport], now_ms: int) -
         [report.waiting_for for report in reports],
         now_ms,
     )
+    for row in rows:
+        if row["begins"]:
+            after_commit(partial(_tell_begun, row, now_ms))
+
+
+def _tell_begun(row: Any, now_ms: int) -> None:
+    """The first word of a peon that runs, of each attempt once."""
+    task_type: str = row["type"] or ""
+    if row["attempt"] == 1:
+        meters.task_began(task_type, row["submitted_ms"], row["released_ms"], now_ms)
+    names = ("task_id", "attempt", "data_source", "runner_id")
+    events.info("a task began", **{name: row[name] for name in names}, type=task_type)
 
 
 async def _end_of_finished(tx: Connection, reports: list[AttemptReport], now_ms: int) -> set[tuple[str, int]]:

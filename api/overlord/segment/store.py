@@ -17,8 +17,9 @@ from druid_core.instant import format_instant
 from druid_core.interval import ETERNITY, Interval
 from druid_core.segment import DataSegment
 from druid_core.shard_spec import ShardSpec
-from overlord.db.pool import Connection
+from overlord.db.pool import Connection, after_commit
 from overlord.lock.overlap import bounds, overlaps
+from overlord.metrics import meters
 
 _SHARD_SPEC: TypeAdapter[ShardSpec] = TypeAdapter(ShardSpec)
 
@@ -144,7 +145,10 @@ async def insert(
         [segment.indexing_state_fingerprint for segment in segments],
         [origins.get(segment.id) for segment in segments],
     )
-    return {row["id"] for row in rows}
+    new = {row["id"] for row in rows}
+    added_bytes = sum(segment.size for segment in segments if segment.id in new)
+    after_commit(lambda: meters.segments_added(segments[0].data_source, added_bytes))
+    return new
 
 
 async def update_payloads(tx: Connection, segments: Sequence[DataSegment]) -> None:
@@ -177,7 +181,17 @@ async def published_by(tx: Connection, task_id: str, ids: Sequence[str]) -> bool
 
 async def delete_unused(tx: Connection, data_source: str, ids: Sequence[str]) -> None:
     """Delete the rows of unused segments; a used one stays. Twice is once."""
-    await tx.execute("DELETE FROM druid_segments WHERE datasource = $1 AND id = ANY($2) AND NOT used", data_source, ids)
+    nuked_bytes = await tx.fetchval(
+        """
+        WITH nuked AS (
+            DELETE FROM druid_segments WHERE datasource = $1 AND id = ANY($2) AND NOT used RETURNING payload
+        )
+        SELECT COALESCE(sum((convert_from(payload, 'UTF8')::json ->> 'size')::bigint), 0)::bigint FROM nuked
+        """,
+        data_source,
+        ids,
+    )
+    after_commit(lambda: meters.segments_nuked(data_source, nuked_bytes or 0))
 
 
 async def upgraded_from(tx: Connection, data_source: str, ids: Sequence[str]) -> dict[str, str]:

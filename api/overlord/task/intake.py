@@ -17,6 +17,7 @@ from druid_core.status import TaskStatus
 from druid_core.task import Task
 from overlord.db import hints
 from overlord.db.pool import DATABASE_AWAY, Connection, connection, transaction
+from overlord.metrics import meters
 from overlord.replica import Replica
 from overlord.task.need import LockNeed, need_of
 
@@ -173,6 +174,7 @@ class Intake:
             except DATABASE_AWAY as error:
                 raise Unavailable(f"The metadata database does not answer: {error}") from error
         self.accepted += len(stored)
+        meters.tasks_accepted(len(stored))
         repeated = await self._repeated([submission for submission in batch if submission.task.id not in stored])
         for submission in batch:
             if submission.done.done():

@@ -7,6 +7,7 @@ that replica dies the next pass of another goes on. A pass looks at rows alone, 
 
 import asyncio
 import contextlib
+import time
 
 from druid_core.errors import Unavailable
 from overlord import events
@@ -62,6 +63,7 @@ class TaskQueue:
         self._watching_since_ms = replica.clock_ms()
         self._last_pass_ms = self._watching_since_ms
         self._strays_at_ms = 0
+        self._turned_at = time.monotonic()
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="task queue")
@@ -71,6 +73,16 @@ class TaskQueue:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since the loop last began to look, whatever it found: long only where it is stuck, or has ended."""
+        return time.monotonic() - self._turned_at
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody looks at the queue: never while the replica serves."""
+        return self._task is None or self._task.done()
 
     async def advance(self) -> bool:
         """One pass; False when another replica is in one, and this one could not. Raises Unavailable."""
@@ -106,6 +118,7 @@ class TaskQueue:
         with self._replica.hints.waiting_for(hints.QUEUE) as hinted:
             while True:
                 hinted.clear()
+                self._turned_at = time.monotonic()
                 began = asyncio.get_running_loop().time()
                 try:
                     await self.advance()

@@ -12,9 +12,11 @@ import orjson
 from druid_core.runner import OPERATOR
 from druid_core.status import StatusCode, TaskLocation, TaskStatus
 from druid_core.task import Task, load_task
+from overlord import events
 from overlord.db import hints
-from overlord.db.pool import Connection
+from overlord.db.pool import Connection, after_commit
 from overlord.lock import lockbox
+from overlord.metrics import meters
 
 OPEN_STATES = ("WAITING", "PENDING", "ASSIGNED", "STARTING", "RUNNING")
 """States of the one attempt that counts; its task is active, or its peon is still on its way out."""
@@ -89,7 +91,7 @@ async def finish(tx: Connection, status: TaskStatus) -> bool:
     """
     attempt = await tx.fetchrow(
         """
-        WITH task AS (SELECT id FROM druid_tasks WHERE id = $1 AND active FOR UPDATE),
+        WITH task AS (SELECT id, type, datasource FROM druid_tasks WHERE id = $1 AND active FOR UPDATE),
         attempt AS (
             UPDATE nemeton_attempts SET
                 finished = TRUE,
@@ -101,7 +103,8 @@ async def finish(tx: Connection, status: TaskStatus) -> bool:
             WHERE task_id = task.id AND state IN ('WAITING', 'PENDING', 'ASSIGNED', 'STARTING', 'RUNNING')
             RETURNING host, port, tls_port, k8s_pod_name, runner_id
         )
-        SELECT attempt.*, runner.kind FROM task LEFT JOIN attempt ON true LEFT JOIN LATERAL (
+        SELECT attempt.*, runner.kind, task.type, task.datasource
+        FROM task LEFT JOIN attempt ON true LEFT JOIN LATERAL (
             SELECT announcement ->> 'kind' AS kind FROM nemeton_runners WHERE runner_id = attempt.runner_id
         ) AS runner ON true
         """,
@@ -109,7 +112,7 @@ async def finish(tx: Connection, status: TaskStatus) -> bool:
     )
     if attempt is None:
         return False
-    host, port, tls_port, k8s_pod_name, runner_id, kind = attempt
+    host, port, tls_port, k8s_pod_name, runner_id, kind, task_type, data_source = attempt
     if not status.location.is_known and host is not None:
         location = TaskLocation(host=host, port=port, tls_port=tls_port, k8s_pod_name=k8s_pod_name)
         status = status.model_copy(update={"location": location})
@@ -119,9 +122,22 @@ async def finish(tx: Connection, status: TaskStatus) -> bool:
         orjson.dumps(status.to_wire()),
     )
     await lockbox.release_all(tx, status.id)
+    after_commit(lambda: _tell_finished(status, data_source, task_type or ""))
     # an operator shows the outcome where people look for it; a MiddleManager has nobody to tell
     await hints.send(tx, hints.QUEUE, *([hints.of_runner(runner_id)] if kind == OPERATOR else []))
     return True
+
+
+def _tell_finished(status: TaskStatus, data_source: str, task_type: str) -> None:
+    meters.task_finished(data_source, task_type, status.status is StatusCode.SUCCESS, status.duration)
+    events.info(
+        "a task finished",
+        task_id=status.id,
+        data_source=data_source,
+        type=task_type,
+        status=status.status.value,
+        duration_ms=status.duration,
+    )
 
 
 async def set_location(tx: Connection, task_id: str, location: TaskLocation) -> bool:
