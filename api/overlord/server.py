@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from druid_core import tracing
 from druid_core.errors import NemetonError
 from overlord import events
 from overlord.app import create_app
@@ -76,6 +77,8 @@ def run(settings: OverlordSettings) -> None:
     Raises Unavailable where the database does not answer for too long, InvalidInput where a setting makes no sense.
     """
     events.configure(settings.log_format)
+    if settings.tracing:
+        tracing.start("nemeton-overlord")
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -97,6 +100,7 @@ def run(settings: OverlordSettings) -> None:
     server = _Server(config, app)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
+    tracing.stop()
     if not server.started and not server.should_exit:
         sys.exit(1)
 

@@ -261,6 +261,12 @@ class OverlordSettings(BaseModel):
     for each, for ever: a hundred are a thousand series a replica, which nobody notices.
     """
 
+    tracing: bool = False
+    """
+    Whether traces of tasks are sent by OpenTelemetry, to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` names; off,
+    for without a collector nobody reads them. Needs the extra `tracing`.
+    """
+
     log_format: Literal["text", "json"] = "text"
     """How log lines are written: for people, or one JSON object a line for a log collector."""
 

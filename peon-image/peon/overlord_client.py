@@ -9,13 +9,15 @@ import http.client
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import orjson
 
+from druid_core import tracing
 from druid_core.errors import TaskFailure, Unavailable
 
 _log = logging.getLogger(__name__)
@@ -78,10 +80,15 @@ class OverlordClient:
         self._task = TaskHeader(id="")
         self.raw_input_policy: str | None = None
         """Where the task may read from, as JSON; the Overlord says it with the payload."""
+        self._traceparent: str | None = None
 
     def speak_for(self, task: TaskHeader) -> None:
         """Whose actions are performed from now on."""
         self._task = task
+
+    def trace_below(self, traceparent: str | None) -> None:
+        """The span that actions are part of from now on."""
+        self._traceparent = traceparent
 
     def close(self) -> None:
         """Hang up; the next call would open the line anew."""
@@ -105,15 +112,24 @@ class OverlordClient:
 
     def _perform(self, raw_action: dict[str, Any], wait: Callable[[float], None]) -> Any:
         body = orjson.dumps({"task": self._task.to_wire(), "action": raw_action})
-        return self._call("POST", _ACTION_PATH, body, wait)["result"]
+        kind = raw_action["type"]
+        with tracing.span(f"ask for {kind}", self._traceparent, "client", task_id=self._task.id) as traced:
+            return self._call("POST", _ACTION_PATH, body, wait, traced.carried)["result"]
 
-    def _call(self, method: str, path: str, body: bytes | None, wait: Callable[[float], None]) -> Any:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        wait: Callable[[float], None],
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Any:
         started = time.monotonic()
         pause = _FIRST_WAIT_SECONDS
         stale_allowed = True
         while True:
             try:
-                status, answer = self._exchange(method, path, body)
+                status, answer = self._exchange(method, path, body, headers)
             except http.client.RemoteDisconnected as error:
                 if stale_allowed:  # the server closed a connection that had been idle: no sign of trouble
                     stale_allowed = False
@@ -136,10 +152,10 @@ class OverlordClient:
             wait(pause)
             pause = min(2 * pause, _LONGEST_WAIT_SECONDS)
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         with self._turn:
             try:
-                self._connection.request(method, self._base_path + path, body, self._headers)
+                self._connection.request(method, self._base_path + path, body, {**self._headers, **headers})
                 response = self._connection.getresponse()
                 self.raw_input_policy = response.getheader("X-Nemeton-Input-Policy", self.raw_input_policy)
                 return response.status, response.read()

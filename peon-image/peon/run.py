@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from druid_core import tracing
 from druid_core.errors import NemetonError, TaskFailure
 from druid_core.redaction import covered, secrets_in
 from peon import allowance
@@ -72,9 +73,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overlord.speak_for(header)
     _log.info("Running task [%s] of type [%s]", header.id, header.type)
     life = _Life(settings, overlord, header, raw_task, secrets, chat, stop)
+    parent = (raw_task.get("context") or {}).get(tracing.TRACEPARENT)
     try:
-        report, error_msg = life.run_task()
-        life.say_how_it_ended(report, LastWord(header.id, _now_ms() - started_ms, error_msg))
+        with (
+            _tracing(parent),
+            tracing.span("run task", parent, task_id=header.id, task_type=header.type or "") as traced,
+        ):
+            if overlord is not None:
+                overlord.trace_below(traced.traceparent)
+            report, error_msg = life.run_task()
+            traced.note(status="SUCCESS" if error_msg is None else "FAILED")
+            life.say_how_it_ended(report, LastWord(header.id, _now_ms() - started_ms, error_msg))
     except AttemptVoid as error:
         _log.error("The peon ends and leaves nothing, for its attempt counts no more: %s", error)
         return 1
@@ -82,7 +91,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A pod is told to stop when its node is drained, too. Its word would be final; the operator knows what it is.
         _log.info("%s; whether the task has failed with it is not for the peon to say", error)
         return _TOLD_TO_STOP
+    finally:
+        if overlord is not None:
+            overlord.close()
     return 0
+
+
+@contextlib.contextmanager
+def _tracing(parent: object) -> Generator[None]:
+    """
+    Sends the block's spans, where the task has a trace and the environment a collector. Traces are never worth a task:
+    what goes wrong with them is logged.
+    """
+    if parent is None or tracing.is_on() or not tracing.has_collector():
+        yield
+        return
+    with _or_log("send traces"):
+        tracing.start("nemeton-peon")
+    try:
+        yield
+    finally:
+        tracing.stop()
 
 
 class _Life:

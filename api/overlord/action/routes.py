@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from druid_core import tracing
 from druid_core.action import LockAcquire, LockList, SegmentAllocate, TaskAction
 from druid_core.errors import InvalidInput, NemetonError, Unavailable
 from overlord.access import CallerKind, caller_of
@@ -49,7 +50,12 @@ async def do_action(request: Request) -> Response:
     except InvalidInput as error:
         return json_answer({"error": str(error)}, 400)
     try:
-        with meters.measuring_action(asked.action.type) as measured:
+        kind = asked.action.type
+        parent = request.headers.get(tracing.TRACEPARENT)
+        with (
+            tracing.span(f"perform {kind}", parent, "server", task_id=asked.task_id),
+            meters.measuring_action(kind) as measured,
+        ):
             if isinstance(asked.action, SegmentAllocate):
                 allocations: Allocations = request.app.state.allocations
                 identity = await allocations.allocate(asked.task_id, token, asked.action)

@@ -8,6 +8,9 @@ transaction each only for those whose end decides over a task.
 from functools import partial
 from typing import Any
 
+import orjson
+
+from druid_core import tracing
 from druid_core.runner import AttemptReport, AttemptState
 from druid_core.status import UNKNOWN_LOCATION
 from overlord import events
@@ -100,8 +103,23 @@ def _tell_begun(row: Any, now_ms: int) -> None:
     task_type: str = row["type"] or ""
     if row["attempt"] == 1:
         meters.task_began(task_type, row["submitted_ms"], row["released_ms"], now_ms)
+    if tracing.is_on() and row["context"]:
+        _trace_begun(row, now_ms)
     names = ("task_id", "attempt", "data_source", "runner_id")
     events.info("a task began", **{name: row[name] for name in names}, type=task_type)
+
+
+def _trace_begun(row: Any, now_ms: int) -> None:
+    """What the attempt waited for, as the spans that they were."""
+    context: dict[str, Any] = orjson.loads(row["context"]) or {}
+    parent = context.get(tracing.TRACEPARENT)
+    about = {"task_id": row["task_id"], "attempt": row["attempt"], "runner_id": row["runner_id"]}
+    released_ms = row["released_ms"] or row["submitted_ms"]
+    assigned_ms = row["assigned_ms"] or now_ms
+    if row["attempt"] == 1:
+        tracing.past_span("wait for locks", parent, row["submitted_ms"], released_ms, **about)
+    tracing.past_span("wait for a slot", parent, released_ms, assigned_ms, **about)
+    tracing.past_span("assignment to peon", parent, assigned_ms, now_ms, **about)
 
 
 async def _end_of_finished(tx: Connection, reports: list[AttemptReport], now_ms: int) -> set[tuple[str, int]]:

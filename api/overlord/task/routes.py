@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from druid_core import tracing
 from druid_core.errors import InvalidInput, NemetonError
 from druid_core.interval import Interval
 from druid_core.redaction import covered, secrets_in
@@ -69,15 +70,19 @@ async def submit_task(request: Request) -> Response:
 async def _submit(request: Request, raw: Any) -> Response:
     replica = replica_of(request)
     settings = replica.settings
-    task = inject_context(
-        parse_task(raw, replica.clock_ms()),
-        settings.default_task_context,
-        force_time_chunk_lock=settings.force_time_chunk_lock,
-    )
-    check_admission(task, caller_of(request), settings)
-    check_inputs(task, settings.input_policy)
-    intake: Intake = request.app.state.intake
-    await intake.submit(task, _origin(request))
+    parent = request.headers.get(tracing.TRACEPARENT)
+    with tracing.span("submit task", parent, "server", may_begin=True) as traced:
+        task = inject_context(
+            parse_task(raw, replica.clock_ms()),
+            # by its context the trace reaches the peon; one that the task brings goes before
+            settings.default_task_context | (traced.carried if tracing.is_on() else {}),
+            force_time_chunk_lock=settings.force_time_chunk_lock,
+        )
+        traced.note(task_id=task.id, task_type=task.type, data_source=task.data_source)
+        check_admission(task, caller_of(request), settings)
+        check_inputs(task, settings.input_policy)
+        intake: Intake = request.app.state.intake
+        await intake.submit(task, _origin(request))
     return json_answer({"task": task.id})
 
 
