@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import uvicorn
 from httpx import AsyncClient
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 
 from druid_core import tracing
 from druid_core.runner import AttemptState
@@ -47,7 +48,7 @@ def as_it_was() -> Iterator[None]:
 
 
 @contextmanager
-def _served(settings: OverlordSettings) -> Iterator[str]:
+def _served(settings: OverlordSettings) -> Generator[str]:
     """A replica on a port, in a thread: the peon blocks ours."""
     server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -59,6 +60,12 @@ def _served(settings: OverlordSettings) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(20)
+
+
+def _context(span: ReadableSpan) -> SpanContext:
+    context = span.get_span_context()
+    assert context is not None
+    return context
 
 
 def _named(spans: tuple[ReadableSpan, ...], name: str) -> ReadableSpan:
@@ -93,11 +100,11 @@ async def test_one_trace_holds_submission_assignment_peon_and_publishing(
     (asked,) = [span for span in spans if span.name.startswith("ask for segmentTransactional")]
     performed = _named(spans, asked.name.replace("ask for", "perform"))
     waited = [_named(spans, name) for name in ("wait for locks", "wait for a slot", "assignment to peon")]
-    assert {f"{span.get_span_context().trace_id:032x}" for span in spans} == {CALLER.split("-")[1]}
+    assert {f"{_context(span).trace_id:032x}" for span in spans} == {CALLER.split("-")[1]}
     parents = [(peon, submitted), (asked, peon), (performed, asked), *((span, submitted) for span in waited)]
     for child, parent in parents:
         assert child.parent is not None
-        assert child.parent.span_id == parent.get_span_context().span_id, child.name
+        assert child.parent.span_id == _context(parent).span_id, child.name
     assert (submitted.attributes or {})["task_id"] == task_id
 
 

@@ -25,8 +25,8 @@ ROLES = {
 OURS = {Path(package).name for package in ROLES}
 INSTALLED_AS = {"argon2": "argon2_cffi", "jwt": "pyjwt", "pydantic_core": "pydantic", "yaml": "pyyaml"}
 """Names of modules that are not those of their distributions."""
-ELSEWHERE = {"core/druid_core": {"numpy"}}
-"""Imported inside functions that only another room calls, which has it."""
+ELSEWHERE = {"core/druid_core": {"numpy", "opentelemetry"}}
+"""Imported inside functions that only another room calls, which has it; or that say which extra to install."""
 
 NEVER_IMPORTED = {
     "tzdata",  # zoneinfo reads it
