@@ -41,7 +41,10 @@ def as_it_was() -> Iterator[None]:
     signals = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    words = {number: logging.getLevelName(number) for number in (logging.WARNING, logging.CRITICAL)}
     yield
+    for number, word in words.items():
+        logging.addLevelName(number, word)
     for name, handler in signals.items():
         signal.signal(name, handler)
     root.handlers, root.level = handlers, level
