@@ -30,7 +30,9 @@ class Replica:
     @property
     def url(self) -> str:
         """The one address of all replicas."""
-        return self.settings.public_url or f"http://{self.settings.host}:{self.settings.port}"
+        settings = self.settings
+        scheme = "http" if settings.tls_certificate is None else "https"
+        return settings.public_url or f"{scheme}://{settings.host}:{settings.port}"
 
 
 def replica_of(request: Request) -> Replica:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -16,7 +17,11 @@ from druid_core import tracing
 from druid_core.errors import NemetonError
 from overlord import events
 from overlord.app import create_app
+from overlord.head_limit import limited_http
 from overlord.settings import OverlordSettings
+
+_TICKS_A_LOOK = 100
+"""uvicorn's ticks, of a tenth of a second, between two looks whether the certificate was renewed: ten seconds."""
 
 
 class _Server(uvicorn.Server):
@@ -32,6 +37,7 @@ class _Server(uvicorn.Server):
         self._app = app
         self._life = contextlib.AsyncExitStack()
         self._coming_up: asyncio.Task[Any] | None = None
+        self._certificate_changed: int | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -45,6 +51,26 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         if self._coming_up is not None:
             self._coming_up.cancel()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_A_LOOK == 0:
+            self._renew_certificate()
+        return await super().on_tick(counter)
+
+    def _renew_certificate(self) -> None:
+        """A certificate that was renewed counts for the connections from now on; one that is half written does not."""
+        certificate, key, context = self.config.ssl_certfile, self.config.ssl_keyfile, self.config.ssl
+        if context is None or certificate is None:
+            return
+        try:
+            changed = os.stat(certificate).st_mtime_ns
+            if changed != self._certificate_changed:
+                if self._certificate_changed is not None:
+                    context.load_cert_chain(certificate, key)
+                    events.info("the certificate was read anew", file=str(certificate))
+                self._certificate_changed = changed
+        except OSError as error:  # ssl.SSLError is one
+            events.error("the certificate cannot be read; the one before stays", file=str(certificate), why=str(error))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         application = self._app.router.lifespan_context(self._app)
@@ -85,7 +111,9 @@ def run(settings: OverlordSettings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=limited_http(settings.max_head_bytes),
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
         ws="none",
         log_config=None,
         lifespan="off",  # see _Server

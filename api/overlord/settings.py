@@ -46,7 +46,7 @@ class OverlordSettings(BaseModel):
     public_url: str | None = None
     """
     The URL at which clients reach the Overlord, all replicas together (the Service); `/leader` answers it.
-    Default: `http://host:port`.
+    Default: `http://host:port`, or https with a certificate.
     """
 
     tls_certificate: str | None = None
