@@ -3,7 +3,8 @@ Which segments of a datasource are seen: overshadowing, by version within time, 
 
 A *chunk* is all segments of one interval and one version. A chunk is seen only when it is complete, and only where
 no complete chunk of a higher version (compared as text) lies over it. Inside a chunk, an atomic update group hides
-the groups whose root partitions it contains and whose minor version is lower, once all its members are there.
+the groups whose root partitions it contains and whose minor version is lower, once all its members are there, or where
+those leave a hole.
 
 Everything is pure and takes O(n log n). Druid: VersionedIntervalTimeline, OvershadowableManager
 """
@@ -120,38 +121,72 @@ class _Holder(Generic[S]):
         self.visible = self.all
         self.outdated: list[S] = []
         self.is_complete = True
-        updates = [s for s in self.all if isinstance(s.shard_spec, NumberedOverwriteShardSpec)]
-        if updates:
-            self._settle_generations(updates)
+        if any(isinstance(segment.shard_spec, NumberedOverwriteShardSpec) for segment in self.all):
+            self._settle_generations()
         else:
             self.is_complete = is_chunk_complete(segment.shard_spec for segment in self.all)
 
-    def _settle_generations(self, updates: list[S]) -> None:
-        """Hide what a full update group replaces; the rest, with the replaced partitions counted as there, is seen."""
-        groups: defaultdict[tuple[int, int, int], list[S]] = defaultdict(list)
-        for segment in updates:
-            spec = segment.shard_spec
-            assert isinstance(spec, NumberedOverwriteShardSpec)
-            groups[spec.start_root_partition_id, spec.end_root_partition_id, spec.minor_version].append(segment)
-        full = [key for key, members in groups.items() if len(members) >= _group_size(members[0])]
+    def _settle_generations(self) -> None:
+        """
+        Say which groups are seen, from the lowest minor version up: a full group hides those that it contains; one
+        that is not full does so only where they leave a hole.
+        """
+        members: defaultdict[_Group, list[S]] = defaultdict(list)
+        for segment in self.all:
+            members[_group_of(segment)].append(segment)
+        full = {group for group, parts in members.items() if len(parts) >= _group_size(parts[0])}
+        seen: list[_Group] = []
+        for group in sorted(members, key=lambda each: (each.minor_version, each.start, each.end)):
+            below = sorted((each for each in seen if group.hides(each)), key=lambda each: each.start)
+            if group in full or not _fill(group, below, full):
+                seen = [each for each in seen if each not in below] + [group]
+        seen.sort(key=lambda each: each.start)
+        chain = [segment for group in seen for segment in members[group]]
+        self.visible = sorted(chain, key=lambda segment: segment.shard_spec.partition_num)
+        self.is_complete = full.issuperset(seen) and _is_chain_whole([segment.shard_spec for segment in chain])
+        if self.is_complete:
+            gone = [group for group in members if any(each.hides(group) for each in seen)]
+            self.outdated = [segment for group in gone for segment in members[group]]
 
-        def is_replaced(start: int, end: int, minor: int) -> bool:
-            return any(s <= start and end <= e and m > minor for s, e, m in full)
 
-        roots = [s for s in self.all if not isinstance(s.shard_spec, NumberedOverwriteShardSpec)]
-        kept: list[S] = []
-        for root in roots:
-            number = root.shard_spec.partition_num
-            (self.outdated if is_replaced(number, number + 1, 0) else kept).append(root)
-        for key, members in groups.items():
-            if is_replaced(*key):
-                self.outdated.extend(members)
-            elif key in full:
-                kept.extend(members)
-        self.visible = sorted(kept, key=lambda segment: segment.shard_spec.partition_num)
-        core = max(core_partitions(roots[0].shard_spec), 0) if roots else 0
-        there = {root.shard_spec.partition_num for root in roots}
-        self.is_complete = bool(kept) and all(n in there or is_replaced(n, n + 1, 0) for n in range(core))
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What comes into sight together: a root partition, or an atomic update of several. Druid: AtomicUpdateGroup"""
+
+    start: int
+    end: int
+    minor_version: int
+
+    def hides(self, other: "_Group") -> bool:
+        return self.start <= other.start and other.end <= self.end and self.minor_version > other.minor_version
+
+
+def _group_of(segment: Placed) -> _Group:
+    spec = segment.shard_spec
+    if isinstance(spec, NumberedOverwriteShardSpec):
+        return _Group(spec.start_root_partition_id, spec.end_root_partition_id, spec.minor_version)
+    return _Group(spec.partition_num, spec.partition_num + 1, 0)
+
+
+def _fill(group: _Group, below: Sequence[_Group], full: set[_Group]) -> bool:
+    """Whether full groups, one beside the other, take up all the room of `group`."""
+    position = group.start
+    for each in below:
+        if each not in full or each.start != position:
+            return False
+        position = each.end
+    return position == group.end
+
+
+def _is_chain_whole(parts: Sequence[ShardSpec]) -> bool:
+    """
+    Whether a chunk with updates is complete, in order of the roots; an update that comes first answers for all.
+
+    A core set that an update interrupts is not: where segments are locked one by one, nobody counts core sets.
+    Druid: PartitionHolder.isComplete
+    """
+    first = next((n for n, part in enumerate(parts) if isinstance(part, NumberedOverwriteShardSpec)), len(parts))
+    return first == 0 or is_chunk_complete(parts[:first])
 
 
 def _newest_first(segments: Iterable[S]) -> list[_Holder[S]]:
@@ -207,8 +242,7 @@ class _Cover:
 
 def _group_size(member: Placed) -> int:
     spec = member.shard_spec
-    assert isinstance(spec, NumberedOverwriteShardSpec)
-    return spec.atomic_update_group_size
+    return spec.atomic_update_group_size if isinstance(spec, NumberedOverwriteShardSpec) else 1
 
 
 def _is_legacy_range(spec: ShardSpec) -> bool:

@@ -163,7 +163,8 @@ def identity_for(
         version = _unburnt(chunk_version or lock_version, state.unused)
         first = FIRST_OVERWRITING_PARTITION if overwriting else 0
         return _allocated(data_source, interval, version, partial, first, 0)
-    core = 0 if committed is None else core_partitions(committed.shard_spec)
+    # The core set is what its first partition says. Druid: retrieveUsedSegmentsForAllocation
+    core = 0 if committed is None or chunk is None else core_partitions(chunk.segments[0].shard_spec)
     if last.interval != interval or core == UNKNOWN_CORE_PARTITIONS:
         return None
     version = chunk_version or last.version

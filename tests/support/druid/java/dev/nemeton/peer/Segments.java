@@ -45,8 +45,10 @@ import org.skife.jdbi.v2.DBI;
 import java.lang.reflect.Proxy;
 import java.sql.ResultSet;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -64,7 +66,7 @@ final class Segments
     druid = injector.getInstance(ObjectMapper.class);
   }
 
-  /** Takes {steps} of tasks and actions, from empty tables on; answers {answers}, each {result}, {error} or {rows}. */
+  /** Takes {steps} of tasks and actions, from empty tables on; answers {answers}, each {result} with the task's {locks}, {error} or {rows}. */
   ObjectNode judge(JsonNode request) throws Exception
   {
     Episode episode = new Episode();
@@ -93,6 +95,8 @@ final class Segments
   ObjectNode timeline(JsonNode request) throws Exception
   {
     SegmentTimeline timeline = new SegmentTimeline();
+    // The timeline itself tells only of what is not hidden within its chunk
+    Set<DataSegment> there = new HashSet<>();
     ObjectNode answer = druid.createObjectNode();
     ArrayNode answers = answer.putArray("answers");
     for (JsonNode step : request.get("steps")) {
@@ -100,8 +104,10 @@ final class Segments
         DataSegment segment = druid.treeToValue(raw, DataSegment.class);
         if (step.get("do").asText().equals("add")) {
           timeline.add(segment);
+          there.add(segment);
         } else {
           timeline.remove(segment);
+          there.remove(segment);
         }
       }
       Interval interval = Intervals.of(step.get("interval").asText());
@@ -109,12 +115,11 @@ final class Segments
       said.set("complete", holders(timeline.lookup(interval)));
       said.set("all", holders(timeline.lookupWithIncompletePartitions(interval)));
       ArrayNode hidden = druid.createArrayNode();
-      timeline.iterateAllObjects()
-              .stream()
-              .filter(timeline::isOvershadowed)
-              .map(segment -> segment.getId().toString())
-              .sorted()
-              .forEach(hidden::add);
+      there.stream()
+           .filter(timeline::isOvershadowed)
+           .map(segment -> segment.getId().toString())
+           .sorted()
+           .forEach(hidden::add);
       said.set("overshadowed", hidden);
     }
     return answer;
@@ -207,12 +212,20 @@ final class Segments
       Map<String, Object> answer = new HashMap<>();
       answer.put("result", result);
       said.set("result", druid.readTree(druid.writeValueAsBytes(answer)).get("result"));
+      ArrayNode locks = said.putArray("locks");
+      lockbox.findLocksForTask(task)
+             .stream()
+             .map(lock -> lock.getType() + " " + lock.getInterval() + " " + lock.isRevoked())
+             .sorted()
+             .forEach(locks::add);
     }
   }
 
   private IndexerMetadataStorageCoordinator coordinator(ServiceEmitter emitter)
   {
     if (connector == null) {
+      // Derby would write a log beside whoever starts the JVM
+      System.setProperty("derby.stream.error.file", "/dev/null");
       connector = new DerbyConnector(
           new NoopMetadataStorageProvider().get(),
           MetadataStorageConnectorConfig::new,
