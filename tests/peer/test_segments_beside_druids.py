@@ -3,12 +3,13 @@ Druid's own task actions and ours live the same random lives: every answer, and 
 allocated, and of notes for replacements.
 
 Druid's are its actions with its lockbox, its allocation queue and its metadata coordinator on a Derby in memory; ours
-are the real actions on a real Postgres. `--steps 100000` makes it long, `--seed` makes it other. What is not followed
+are the real actions on a real Postgres. `--steps` makes it longer, `--seed` makes it other. What is not followed
 of Druid, and told of in docs/compatibility.md:
 
 - where several locks of a task lie over one interval, or several tasks hold one REPLACE lock, Druid throws;
 - of several locks Druid looks only at those that start last, and finds a segment uncovered that is not;
 - a kill deletes no used segment;
+- chunks of one version that overlap are an error for Druid's timeline;
 - a task that replaces twice under one lock fails in Druid where identities are pending, on a duplicate key;
 - a task that asks for a segment keeps the locks of those intervals, too, on which Druid found none for it;
 - copies of several appended segments are numbered in the order of the appending, in Druid in any.
@@ -17,6 +18,7 @@ of Druid, and told of in docs/compatibility.md:
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -39,7 +41,7 @@ from tests.peer.segment_steps import Life, Step
 from tests.support.druid.workshop import Workshop
 from tests.support.postgres import TestPostgres, running_postgres
 
-STEPS, SEED, STEPS_A_LIFE = 2000, 1, 50
+STEPS, SEED, STEPS_A_LIFE = 800, 1, 50
 
 _NOT_FOLLOWED = (
     "is held by multiple tasks",
@@ -47,6 +49,7 @@ _NOT_FOLLOWED = (
     "has multiple locks for the same interval",
     "Failed to find lock posse",
     "are not covered by locks",
+    "Cannot add overlapping segments",
 )
 """Words of Druid where ours may go on; the life ends there."""
 
@@ -238,13 +241,14 @@ async def test_every_action_is_answered_and_written_as_by_druid(
     connection = await asyncpg.connect(url)
     comparison = Comparison(workshop, connection)
     try:
-        for number in range(-(-steps // STEPS_A_LIFE)):
+        for number in count():
+            if comparison.counts["steps"] >= steps:
+                break
             await comparison.live(Life(Random(f"segments {seed} {number}")), STEPS_A_LIFE)
     finally:
         await connection.close()
         await database.drop(url)
     with capsys.disabled():
         print(f"\naction steps beside Druid's, seed {seed}: {dict(comparison.counts)}")
-    assert comparison.counts["steps"] > steps / 2
     assert comparison.counts["allocated"] > steps / 20
     assert comparison.counts["segmentTransactionalReplace"] > 0
