@@ -15,6 +15,7 @@ import orjson
 
 from druid_core.errors import InvalidTask
 from overlord_operator import names
+from overlord_operator.pod.identity import attempt_of
 from overlord_operator.task_resource import DruidTask, data_source_of, hash_of
 
 KEPT_TASK_BYTES = 64 << 10
@@ -302,16 +303,19 @@ def _stub(raw_task: dict[str, Any]) -> dict[str, Any]:
 
 def _pod_entry(raw: dict[str, Any], uid: str, version: int) -> PodEntry | None:
     metadata, spec = raw["metadata"], raw.get("spec") or {}
-    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
-    task_id = annotations.get(names.ANNOTATION_TASK_ID)
-    attempt = annotations.get(names.ANNOTATION_ATTEMPT) or labels.get(names.LABEL_ATTEMPT) or ""
-    if not task_id or not attempt.isdigit():
+    annotations = metadata.get("annotations") or {}
+    identity = attempt_of(raw)
+    if identity is None:
         return None  # a stock Druid's, say, in the same namespace
+    task_id, attempt = identity
     owners = [owner for owner in metadata.get("ownerReferences") or [] if owner.get("kind") == names.KIND]
     name = owners[0]["name"] if owners else names.job_name(task_id)
     kept = {
         "metadata": {key: part for key, part in metadata.items() if key != "managedFields"}
-        | {"annotations": {key: text for key, text in annotations.items() if key != names.ANNOTATION_TASK}},
+        | {
+            "annotations": {key: text for key, text in annotations.items() if key != names.ANNOTATION_TASK}
+            | {names.ANNOTATION_TASK_ID: task_id, names.ANNOTATION_ATTEMPT: str(attempt)}
+        },
         "spec": {
             key: part
             for key, part in spec.items()
@@ -332,7 +336,7 @@ def _pod_entry(raw: dict[str, Any], uid: str, version: int) -> PodEntry | None:
         owner=Ref(metadata["namespace"], name),
         is_owned=bool(owners),
         task_id=task_id,
-        attempt=int(attempt),
+        attempt=attempt,
         is_held=names.LOG_FINALIZER in (metadata.get("finalizers") or ()),
         is_deleting="deletionTimestamp" in metadata,
         finalizers=tuple(metadata.get("finalizers") or ()),

@@ -21,6 +21,7 @@ from overlord_operator.cluster.client import PODS
 from overlord_operator.cluster.errors import ClusterAway
 from overlord_operator.events import Storyteller
 from overlord_operator.mirror import Mirror, Ref
+from overlord_operator.pod.identity import attempt_of
 from overlord_operator.reconcile import Reconciler
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.steps import ReadReport, Report, SaveLog
@@ -179,11 +180,7 @@ class World:
         return next(each for each in self.status(name)["conditions"] if each["type"] == kind)
 
     def pod(self, attempt: int = 1) -> Raw:
-        found = [
-            raw
-            for raw in self.cluster.of(PODS)
-            if raw["metadata"]["annotations"][names.ANNOTATION_ATTEMPT] == str(attempt)
-        ]
+        found = [raw for raw in self.cluster.of(PODS) if (attempt_of(raw) or ("", 0))[1] == attempt]
         assert len(found) == 1, f"{len(found)} pods of attempt {attempt}"
         return found[0]
 

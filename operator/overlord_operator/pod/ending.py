@@ -22,6 +22,12 @@ _INTERRUPTED = ("context canceled", "context deadline exceeded")
 
 _DISK = re.compile(r"ephemeral-storage|disk|inodes|fs\b")
 
+_FAREWELL_MS = 15_000
+"""
+When its containers have ended a kubelet deletes a deleted pod once more, with no grace, and nothing tells any more when
+it was asked first. So long after a signal's end a deletion without grace counts as what sent the signal.
+"""
+
 _NEAR_LIMIT = 0.95
 """Of the memory limit: a peon killed with SIGKILL that had so much was killed for it, whatever the status says."""
 
@@ -170,7 +176,7 @@ def _by_deletion(pod: SeenPod) -> tuple[Cause, str] | None:
     asked_ms = pod.delete_asked_ms
     if asked_ms is None:
         return None
-    if any(_ended_by_itself(item, asked_ms) for item in (pod.main, *pod.inits)):
+    if any(_ended_by_itself(pod, item, asked_ms) for item in (pod.main, *pod.inits)):
         return None
     if pod.main.running is not None:
         return Cause.NODE_LOST, (
@@ -181,13 +187,16 @@ def _by_deletion(pod: SeenPod) -> tuple[Cause, str] | None:
     return Cause.DELETED, "The pod was deleted while its peon ran: to end a task, delete its DruidTask or shut it down"
 
 
-def _ended_by_itself(container: Container, asked_ms: int) -> bool:
+def _ended_by_itself(pod: SeenPod, container: Container, asked_ms: int) -> bool:
     """Whether a container had ended, or an init container failed, before somebody deleted its pod."""
     finished_ms = read_time((container.terminated or {}).get("finishedAt"))
     if finished_ms is None or (container.exit_code == 0 and container.name != names.PEON_CONTAINER):
         return False
+    is_killed = container.exit_code in (137, 143)
+    if is_killed and pod.grace_ms == 0 and asked_ms - finished_ms <= _FAREWELL_MS:
+        return False
     # Kubernetes tells seconds: within one, the exit code tells whether it was the deletion
-    return finished_ms < asked_ms or (finished_ms == asked_ms and container.exit_code not in (137, 143))
+    return finished_ms < asked_ms or (finished_ms == asked_ms and not is_killed)
 
 
 def _by_container(pod: SeenPod, signal: int | None) -> tuple[Cause, str] | None:

@@ -59,7 +59,9 @@ class SeenPod:
     deleted_ms: int | None
     """When its grace is over; None while nobody deleted it."""
     delete_asked_ms: int | None
-    """When somebody deleted it."""
+    """When somebody deleted it, or, where there is no grace, not later than this."""
+    grace_ms: int | None
+    """Between the two; None while nobody deleted it."""
     conditions: Mapping[str, Raw]
     main: Container
     inits: tuple[Container, ...]
@@ -90,6 +92,7 @@ class SeenPod:
             created_ms=read_time(metadata.get("creationTimestamp")) or 0,
             deleted_ms=deleted_ms,
             delete_asked_ms=None if deleted_ms is None else deleted_ms - grace_ms,
+            grace_ms=None if deleted_ms is None else grace_ms,
             conditions={str(item.get("type")): item for item in _list(status, "conditions")},
             main=main or Container(main_name, None, None, None),
             inits=tuple(_container(item) for item in _list(status, "initContainerStatuses")),

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from druid_core.errors import InvalidTask
 from overlord_operator import names
+from overlord_operator.pod.identity import TASK_ID_VARIABLE
 from overlord_operator.pod.memory import can_have_more_memory, with_more_memory
 from overlord_operator.pod.merge import merged
 from overlord_operator.pod.request import PodRequest, pod_of
@@ -36,7 +38,22 @@ _UNREACHABLE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unrea
 
 
 def peon_pod(request: PodRequest) -> JsonObject:
-    """The pod of the attempt. The same request gives the same pod."""
+    """
+    The pod of the attempt. The same request gives the same pod.
+
+    Raises InvalidTask where the template, or `spec.peon`, has not the shape of a pod.
+    """
+    try:
+        return _peon_pod(request)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise InvalidTask(
+            f"The pod template [{request.template_key}] does not have the shape of a pod, so none can be made of it: "
+            f"{error}. Compare it with `kubectl explain pod.spec`: containers, env and volumes are lists of mappings, "
+            "resources is a mapping"
+        ) from error
+
+
+def _peon_pod(request: PodRequest) -> JsonObject:
     layers = (_template_layer(request.template), _object_layer(request.peon), _fixed_layer(request))
     pod = _first_layer(request)
     for layer in layers:
@@ -231,7 +248,7 @@ def _fixed_layer(request: PodRequest) -> JsonObject:
 
 def _peon_env(request: PodRequest, has_payload: bool) -> list[JsonObject]:
     defaults = request.defaults
-    values: dict[str, str | None] = {"TASK_ID": request.task_id, "TASK_DIR": WORK_DIR}
+    values: dict[str, str | None] = {TASK_ID_VARIABLE: request.task_id, "TASK_DIR": WORK_DIR}
     env: list[JsonObject] = []
     if request.is_stock:
         if has_payload:

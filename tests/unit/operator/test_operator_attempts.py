@@ -160,3 +160,44 @@ async def test_a_pod_that_vanished_is_reported_and_another_one_made():
     await world.settle()
     assert [report.cause for report in world.overlord.reports if report.state == "ENDED"] == ["Vanished"]
     assert world.pod(2)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"containers": {"name": "main"}},
+        {"containers": "main"},
+        {"containers": [None]},
+        {"containers": [{"name": "main", "resources": "big"}]},
+    ],
+)
+async def test_a_template_without_the_shape_of_a_pod_fails_the_task_in_words(spec: dict[str, Any]):
+    world = World()
+    world.templates["odd"] = {"spec": spec}
+    world.apply(peon={"template": "odd"})
+    await world.settle()
+    assert (world.status()["state"], world.status()["reason"]) == ("FAILED", "InvalidTemplate")
+    assert "[odd] does not have the shape of a pod" in world.status()["message"]
+
+
+@pytest.mark.parametrize(
+    "touched",
+    [{names.ANNOTATION_TASK_ID: "another"}, {names.ANNOTATION_ATTEMPT: "7"}, {names.ANNOTATION_ATTEMPT: "x"}],
+)
+async def test_annotations_that_somebody_changed_change_nothing(touched: dict[str, str]):
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    raw_pod = world.pod()
+    raw_pod["metadata"]["annotations"] |= touched
+    world.cluster.touch(PODS, raw_pod)
+    world.restart()
+    await world.settle()
+    assert world.status()["state"] == "RUNNING"
+    words = {"taskId": "noop_1", "attempt": 1, "exitCode": 0, "status": "SUCCESS", "errorMsg": None}
+    world.end_pod(last_words=words)
+    await world.settle()
+    assert world.status()["state"] == "SUCCESS"
+    assert {report.attempt for report in world.overlord.reports} == {1}
