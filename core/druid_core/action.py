@@ -37,8 +37,29 @@ class LockAcquire(WireModel):
     timeout_ms: int = 0
 
 
+class SegmentLockTryAcquire(WireModel):
+    """Locks on some partitions of an interval, each granted or not by itself. Druid: SegmentLockTryAcquireAction"""
+
+    type: Literal["segmentLockTryAcquire"] = "segmentLockTryAcquire"
+    lock_type: LockType
+    interval: Interval
+    version: str
+    partition_ids: set[int]
+
+
+class SegmentLockAcquire(WireModel):
+    """A lock on one partition, waiting up to `timeout_ms` (0: for ever). Druid: SegmentLockAcquireAction"""
+
+    type: Literal["segmentLockAcquire"] = "segmentLockAcquire"
+    lock_type: LockType
+    interval: Interval
+    version: str
+    partition_id: int
+    timeout_ms: int = 0
+
+
 class LockRelease(WireModel):
-    """Give back the lock of exactly this interval. Druid: LockReleaseAction"""
+    """Give back the time chunk lock of exactly this interval. Druid: LockReleaseAction"""
 
     type: Literal["lockRelease"] = "lockRelease"
     interval: Interval
@@ -216,6 +237,8 @@ class SurrogateAction(WireModel):
 TaskAction = Annotated[
     LockTryAcquire
     | LockAcquire
+    | SegmentLockTryAcquire
+    | SegmentLockAcquire
     | LockRelease
     | LockList
     | SegmentAllocate

@@ -38,6 +38,8 @@ FORCE_TIME_CHUNK_LOCK = "forceTimeChunkLock"
 """Context key: lock whole chunks of time. Druid: Tasks.FORCE_TIME_CHUNK_LOCK_KEY"""
 LINEAGE_BASED_ALLOCATION = "useLineageBasedSegmentAllocation"
 """Context key. Druid: SinglePhaseParallelIndexTaskRunner.CTX_USE_LINEAGE_BASED_SEGMENT_ALLOCATION_KEY"""
+LOCK_TIMEOUT = "taskLockTimeout"
+"""Context key: how long to wait for locks, in milliseconds. Druid: Tasks.LOCK_TIMEOUT_KEY"""
 PRIORITY = "priority"
 """Context key. Druid: Tasks.PRIORITY_KEY"""
 
@@ -71,6 +73,11 @@ class BaseTask(SpecModel):
         return self.default_priority if value is None else int(value)
 
     @property
+    def lock_timeout_ms(self) -> int | None:
+        """How long it waits for its locks; None: as long as it takes."""
+        return _read_lock_timeout(self.context)
+
+    @property
     def forces_time_chunk_lock(self) -> bool:
         """Whether the task itself insists on locks of whole time chunks, whatever its context says."""
         return False
@@ -84,6 +91,7 @@ class BaseTask(SpecModel):
         check_storable("groupId", self.group_id, self.java_class)
         if self.context.get(PRIORITY) is not None:
             read_int(self.context[PRIORITY])
+        _read_lock_timeout(self.context)
 
 
 class NoopTask(BaseTask):
@@ -297,6 +305,16 @@ def _parse(raw: object, now_ms: int, validation: dict[str, Any]) -> Task:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(step) for step in first["loc"])
         raise InvalidTask(f"Cannot read field [{path}]: {first['msg']}") from error
+
+
+def _read_lock_timeout(context: Mapping[str, Any]) -> int | None:
+    value = context.get(LOCK_TIMEOUT)
+    if value is None:
+        return None
+    try:
+        return read_int(value)
+    except InvalidInput as error:
+        raise InvalidTask(f"context [{LOCK_TIMEOUT}] must be a whole number of milliseconds, not [{value}]") from error
 
 
 def _noop(raw: dict[str, Any], now_ms: int) -> NoopTask:

@@ -14,6 +14,8 @@ from druid_core.action import (
     SegmentAllocate,
     SegmentListUnused,
     SegmentListUsed,
+    SegmentLockAcquire,
+    SegmentLockTryAcquire,
     SegmentNuke,
     SegmentPublishResult,
     SegmentTransactionalAppend,
@@ -23,7 +25,7 @@ from druid_core.action import (
     UpdateLocation,
     UpdateStatus,
 )
-from druid_core.lock import TaskLock
+from druid_core.lock import LockResult, TaskLock, load_lock
 from druid_core.segment import DataSegment, SegmentIdWithShardSpec
 
 ActionSender = Callable[[dict[str, Any]], Any]
@@ -42,6 +44,10 @@ class TaskActions:
 
     @overload
     def perform(self, action: LockTryAcquire | LockAcquire) -> TaskLock | None: ...
+    @overload
+    def perform(self, action: SegmentLockAcquire) -> LockResult: ...
+    @overload
+    def perform(self, action: SegmentLockTryAcquire) -> list[LockResult]: ...
     @overload
     def perform(self, action: LockList) -> list[TaskLock]: ...
     @overload
@@ -68,8 +74,12 @@ class TaskActions:
         match action:
             case LockTryAcquire() | LockAcquire():
                 return None if raw_result is None else TaskLock.model_validate(raw_result)
+            case SegmentLockAcquire():
+                return LockResult.model_validate(raw_result)
+            case SegmentLockTryAcquire():
+                return [LockResult.model_validate(raw) for raw in raw_result]
             case LockList():
-                return [TaskLock.model_validate(raw) for raw in raw_result]
+                return [load_lock(raw) for raw in raw_result]
             case SegmentAllocate():
                 return None if raw_result is None else SegmentIdWithShardSpec.model_validate(raw_result)
             case SegmentTransactionalInsert() | SegmentTransactionalAppend() | SegmentTransactionalReplace():

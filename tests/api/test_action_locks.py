@@ -5,9 +5,12 @@ from typing import Any
 
 from httpx import AsyncClient
 
-from overlord.db.pool import Pool
+from overlord.db.pool import Pool, transaction
+from overlord.task.settle import Ending, settle
 from overlord.task.token import digest
-from tests.support.actions import ACTION, Peon, start
+from tests.support.actions import ACTION, Peon, segment, start
+from tests.support.overlord_calls import in_state, submit
+from tests.support.task_specs import index_parallel
 
 DAY = "2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z"
 
@@ -147,6 +150,128 @@ async def test_what_is_not_an_action_is_refused(overlord: AsyncClient) -> None:
     assert unknown.status_code == 400
     assert "known type ids = [lockAcquire" in unknown.json()["error"]
     assert (await overlord.post(ACTION, content=b"{}", headers={"Content-Type": "text/plain"})).status_code == 415
+
+
+EARLIER = "2026-02-01T00:00:00.000Z"
+
+
+async def lock_segments(peon: Peon, *partitions: int, interval: str = DAY, type: str = "EXCLUSIVE") -> Any:
+    fields: dict[str, Any] = {"lockType": type, "interval": interval, "version": EARLIER, "partitionIds": partitions}
+    return await peon.perform("segmentLockTryAcquire", **fields)
+
+
+async def test_segment_locks_are_answered_one_by_one_with_their_granularity(overlord: AsyncClient) -> None:
+    first, second = await start(overlord, "t1", group="g"), await start(overlord, "t2")
+    (lock,) = await lock_segments(first, 1)
+    assert lock == {
+        "taskLock": {
+            "granularity": "segment",
+            "type": "EXCLUSIVE",
+            "groupId": "g",
+            "dataSource": "web",
+            "interval": DAY,
+            "version": EARLIER,
+            "partitionId": 1,
+            "priority": 50,
+            "revoked": False,
+        },
+        "newSegmentId": None,
+        "revoked": False,
+    }
+    none = {"taskLock": None, "newSegmentId": None, "revoked": False}
+    refused, granted = await lock_segments(second, 2, 1, 2)
+    assert refused == none
+    assert granted["taskLock"]["partitionId"] == 2
+    assert await second.lock(DAY) is None
+
+
+async def test_a_segment_lock_outlives_the_release_of_its_interval_and_is_listed(overlord: AsyncClient) -> None:
+    peon = await start(overlord, "t1")
+    await lock_segments(peon, 0)
+    await peon.perform("lockRelease", interval=DAY)
+    (lock,) = await peon.perform("lockList")
+    assert (lock["partitionId"], "granularity" in lock) == (0, False)
+    assert await shown(overlord, "lockedIntervals/v2", {"datasource": "web"}) == {"web": [DAY]}
+    active = await shown(overlord, "activeLocks", {"datasource": "web"})
+    assert active == {"datasourceToLocks": {"web": [{"granularity": "segment"} | lock]}}
+
+
+async def test_a_lost_segment_lock_is_answered_as_revoked_and_does_not_publish(
+    overlord: AsyncClient, pool: Pool
+) -> None:
+    low, high = await start(overlord, "low", priority=25), await start(overlord, "high", priority=75)
+    await lock_segments(low, 0)
+    await high.lock(DAY)
+    (lost,) = await lock_segments(low, 0)
+    assert (lost["revoked"], lost["taskLock"]["revoked"]) == (True, True)
+    assert (await low.publish(segment(DAY, EARLIER)))["success"] is False
+    assert await pool.fetchval("SELECT count(*) FROM druid_segments") == 0
+
+
+async def test_a_segment_lock_lets_its_own_partition_be_published_and_no_other(overlord: AsyncClient) -> None:
+    peon = await start(overlord, "t1")
+    await lock_segments(peon, 1)
+    assert (await peon.send("segmentTransactionalInsert", segments=[segment(DAY, EARLIER, 0).to_wire()])).is_error
+    assert (await peon.publish(segment(DAY, EARLIER, 1)))["success"] is True
+
+
+async def test_waiting_for_a_segment_lock_ends_when_it_is_free_or_its_time_is_over(overlord: AsyncClient) -> None:
+    first, second = await start(overlord, "t1"), await start(overlord, "t2")
+    await lock_segments(first, 0)
+    wish = {"lockType": "EXCLUSIVE", "interval": DAY, "version": EARLIER, "partitionId": 0}
+    in_vain = await second.perform("segmentLockAcquire", **wish, timeoutMs=50)
+    assert in_vain == {"taskLock": None, "newSegmentId": None, "revoked": False}
+    waiting = asyncio.create_task(second.perform("segmentLockAcquire", **wish, timeoutMs=0))
+    await first.finish()
+    assert (await asyncio.wait_for(waiting, 10))["taskLock"]["groupId"] == "t2"
+
+
+async def test_a_task_of_the_group_with_another_priority_is_told_why_it_gets_no_lock(overlord: AsyncClient) -> None:
+    await (await start(overlord, "t1", group="g")).lock(DAY)
+    other = await start(overlord, "t2", group="g", priority=60)
+    response = await other.send("lockTryAcquire", lockType="EXCLUSIVE", interval=DAY)
+    assert response.status_code == 500
+    assert "priority[60] of task[t2] is different from the existing lockPosse's priority[50]" in response.text
+    assert await other.perform("lockList") == []
+
+
+async def test_a_peon_that_starts_is_granted_the_very_lock_that_its_release_took(
+    overlord: AsyncClient, pool: Pool
+) -> None:
+    task = index_parallel("again", intervals=["2026-01-01/2026-01-03"])
+    await submit(overlord, task)
+    await in_state(overlord, "again", "PENDING")
+    peon = Peon(overlord, task)
+    (taken,) = await peon.perform("lockList")
+    assert await peon.lock("2026-01-01/2026-01-03") == await peon.lock("2026-01-02/2026-01-03") == taken
+    assert await pool.fetchval("SELECT count(*) FROM druid_tasklocks") == 1
+
+
+async def test_a_lock_is_upgraded_and_downgraded_in_its_place_while_no_other_group_stands_there(
+    overlord: AsyncClient,
+) -> None:
+    one, other = await start(overlord, "t1"), await start(overlord, "t2")
+    await one.lock(DAY, "SHARED")
+    assert (await one.lock(DAY, "EXCLUSIVE"))["type"] == "EXCLUSIVE"
+    assert await other.lock(DAY, "SHARED") is None
+    assert (await one.lock(DAY, "SHARED"))["type"] == "SHARED"
+    await one.perform("lockRelease", interval=DAY)
+    await one.lock(DAY, "SHARED")
+    assert (await other.lock(DAY, "SHARED"))["type"] == "SHARED"
+    assert await one.lock(DAY, "EXCLUSIVE") is None, "another group shares the place"
+
+
+async def test_locks_go_with_a_shutdown_and_with_the_death_of_a_runner(overlord: AsyncClient, pool: Pool) -> None:
+    stopped = await start(overlord, "stopped")
+    await stopped.lock(DAY)
+    await overlord.post("/druid/indexer/v1/task/stopped/shutdown")
+    dead = await start(overlord, "dead")
+    assert await dead.lock(DAY) is not None
+    async with transaction(pool) as tx:
+        await tx.execute("UPDATE nemeton_attempts SET state = 'RUNNING', runner_id = 'r' WHERE task_id = 'dead'")
+        await settle(tx, Ending("dead", 1, "its machine burnt"), max_attempts=1, now_ms=0)
+    assert await pool.fetchval("SELECT count(*) FROM druid_tasklocks") == 0
+    assert await (await start(overlord, "next")).lock(DAY) is not None
 
 
 async def shown(overlord: AsyncClient, path: str, *filters: dict[str, Any]) -> Any:

@@ -9,6 +9,11 @@ from tests.support.druid.install import DruidInstall, DruidMissingError, install
 from tests.support.druid.workshop import Workshop
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--steps", type=int, default=None, help="how many random steps Druid's classes and ours both take")
+    parser.addoption("--seed", type=int, default=None, help="which random steps")
+
+
 @pytest.fixture(scope="session")
 def druid() -> DruidInstall:
     try:

@@ -2,7 +2,7 @@
 Which intervals are locked: asked by the Coordinator before it compacts, and by people. Druid: OverlordResource
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import orjson
@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from druid_core.errors import InvalidInput
 from druid_core.interval import Interval
-from druid_core.lock import LockType
+from druid_core.lock import LockType, TaskLock
 from druid_core.wire import WireModel
-from overlord.db.pool import Connection, connection
+from overlord.db.pool import connection
 from overlord.lock import store
 from overlord.lock.store import LockRow
 from overlord.replica import replica_of
@@ -46,17 +46,17 @@ class LockFilter(WireModel):
 @router.post("/lockedIntervals/v2")
 async def locked_intervals(request: Request) -> Response:
     """The intervals that are locked, by datasource. Body: a list of `{"datasource", "priority", "context"}`."""
-    return await _answer(request, _intervals_of)
+    return await _answer(request, intervals_shown)
 
 
 @router.post("/activeLocks")
 async def active_locks(request: Request) -> Response:
     """The locks themselves, by datasource. Body: a list of `{"datasource", "priority", "intervals", "context"}`."""
-    return await _answer(request, _locks_of)
+    return await _answer(request, locks_shown)
 
 
 async def _answer(
-    request: Request, answer: Callable[[Connection, list[LockFilter]], Awaitable[dict[str, Any]]]
+    request: Request, answer: Callable[[Sequence[LockRow], list[LockFilter]], dict[str, Any]]
 ) -> Response:
     if not is_json(request):
         return empty_answer(415)
@@ -65,7 +65,8 @@ async def _answer(
         return text_answer("No filter provided", 400)
     filters = parse_filters(raw)
     async with connection(replica_of(request).pool) as held:
-        return json_answer(await answer(held, filters))
+        rows = await store.of_data_sources(held, {each.datasource for each in filters})
+    return json_answer(answer(rows, filters))
 
 
 def parse_filters(raw: object) -> list[LockFilter]:
@@ -105,8 +106,8 @@ def _kind(raw: object) -> str:
             return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
-async def _intervals_of(tx: Connection, filters: list[LockFilter]) -> dict[str, Any]:
-    rows = await store.of_data_sources(tx, {each.datasource for each in filters})
+def intervals_shown(rows: Sequence[LockRow], filters: list[LockFilter]) -> dict[str, Any]:
+    """The answer of `/lockedIntervals/v2`, given all locks. Druid: TaskLockbox.getLockedIntervals"""
     shown: dict[str, dict[str, None]] = {}
     for wanted in filters:
         context = wanted.context or {}
@@ -117,9 +118,9 @@ async def _intervals_of(tx: Connection, filters: list[LockFilter]) -> dict[str, 
     return {data_source: list(intervals) for data_source, intervals in shown.items()}
 
 
-async def _locks_of(tx: Connection, filters: list[LockFilter]) -> dict[str, Any]:
-    rows = await store.of_data_sources(tx, {each.datasource for each in filters})
-    shown: dict[str, dict[bytes, dict[str, Any]]] = {}
+def locks_shown(rows: Sequence[LockRow], filters: list[LockFilter]) -> dict[str, Any]:
+    """The answer of `/activeLocks`, given all locks. Druid: TaskLockbox.getActiveLocks"""
+    shown: dict[str, dict[TaskLock, dict[str, Any]]] = {}
     for wanted in filters:
         context = wanted.context or {}
         concurrent = context.get("useConcurrentLocks")
@@ -127,9 +128,13 @@ async def _locks_of(tx: Connection, filters: list[LockFilter]) -> dict[str, Any]
         for row in rows:
             overlaps = wanted.intervals is None or any(row.lock.interval.overlaps(each) for each in wanted.intervals)
             if overlaps and _is_shown(row, wanted) and not (appends and row.lock.type is LockType.APPEND):
-                wire = {"granularity": row.granularity.value} | row.lock.to_wire()
-                shown.setdefault(row.lock.data_source, {})[row.payload] = wire
-    return {"datasourceToLocks": {data_source: list(locks.values()) for data_source, locks in shown.items()}}
+                shown.setdefault(row.lock.data_source, {})[row.lock] = row.lock.to_stored()
+    return {
+        "datasourceToLocks": {
+            data_source: sorted(locks.values(), key=lambda wire: Interval.parse(wire["interval"]))
+            for data_source, locks in shown.items()
+        }
+    }
 
 
 def _is_shown(row: LockRow, wanted: LockFilter) -> bool:

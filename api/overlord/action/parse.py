@@ -13,6 +13,8 @@ _ACTION: TypeAdapter[TaskAction] = TypeAdapter(TaskAction)
 SUPPORTED = (
     "lockAcquire",
     "lockTryAcquire",
+    "segmentLockAcquire",
+    "segmentLockTryAcquire",
     "lockRelease",
     "lockList",
     "segmentAllocate",
@@ -34,16 +36,13 @@ SUPPORTED = (
     "updateLocation",
     "surrogateAction",
 )
-"""The action types performed here, by their names on the wire."""
-
-KNOWN = (*SUPPORTED, "segmentLockAcquire", "segmentLockTryAcquire")
-"""All action types of Druid 37."""
+"""All action types of Druid 37, by their names on the wire."""
 
 _JAVA_CLASS = "org.apache.druid.indexing.common.actions.TaskAction"
 
 
 class UnsupportedAction(InvalidInput):
-    """An action type that is not performed here."""
+    """No action type of Druid's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +69,9 @@ def parse_action(raw: object) -> ActionRequest:
             f"Could not resolve subtype of [simple type, class {_JAVA_CLASS}]: missing type id property 'type'"
         )
     if kind not in SUPPORTED:
-        known = "known to Druid but not supported yet" if kind in KNOWN else "no type that is known"
         raise UnsupportedAction(
-            f"Could not resolve type id '{kind}' as a subtype of `{_JAVA_CLASS}`: {known}; "
-            f"supported here are: [{', '.join(SUPPORTED)}], known type ids = [{', '.join(KNOWN)}]"
+            f"Could not resolve type id '{kind}' as a subtype of `{_JAVA_CLASS}`: "
+            f"known type ids = [{', '.join(SUPPORTED)}]"
         )
     try:
         return ActionRequest(task_id, _ACTION.validate_python(fields))

@@ -21,6 +21,8 @@ from druid_core.action import (
     SegmentAllocate,
     SegmentListUnused,
     SegmentListUsed,
+    SegmentLockAcquire,
+    SegmentLockTryAcquire,
     SegmentMetadataUpdate,
     SegmentNuke,
     SegmentTransactionalAppend,
@@ -33,7 +35,7 @@ from druid_core.action import (
     UpdateStatus,
 )
 from druid_core.errors import Conflict, InvalidInput
-from druid_core.lock import LockType, TaskLock
+from druid_core.lock import LockResult, LockType, TaskLock
 from druid_core.status import StatusCode, TaskStatus
 from druid_core.timeline import visible
 from overlord.action.actor import Actor, find_actor, find_supervisor_id
@@ -41,6 +43,8 @@ from overlord.action.allocation import allocation_request
 from overlord.db import hints
 from overlord.db.pool import Connection
 from overlord.lock import lockbox
+from overlord.lock.conflict import Partition
+from overlord.lock.lockbox import LockRequester
 from overlord.problems import Forbidden
 from overlord.segment import amend
 from overlord.segment import store as segments
@@ -65,13 +69,18 @@ async def perform(tx: Connection, actor: Actor, action: TaskAction, now_ms: int)
     """
     Perform `action` for its task in the caller's transaction; the answer as JSON values, as Druid gives it.
 
-    `lockAcquire` tries once here; waiting is the caller's. Raises a NemetonError when it cannot be done.
+    `lockAcquire` and `segmentLockAcquire` try once here; waiting is the caller's. Raises a NemetonError when it cannot
+    be done.
     """
     requester = actor.requester
     match action:
         case LockTryAcquire() | LockAcquire():
             lock_type = action.lock_type or LockType.EXCLUSIVE
             return _wire(await lockbox.acquire(tx, requester, lock_type, action.interval, now_ms))
+        case SegmentLockAcquire():
+            return (await _lock_partition(tx, requester, action, action.partition_id, now_ms)).to_wire()
+        case SegmentLockTryAcquire(partition_ids=ids):
+            return [(await _lock_partition(tx, requester, action, number, now_ms)).to_wire() for number in sorted(ids)]
         case LockRelease(interval=interval):
             if await lockbox.release(tx, actor.task_id, interval):
                 await hints.send(tx, hints.QUEUE)
@@ -146,6 +155,17 @@ async def check_surrogates(tx: Connection, actor: Actor, action: TaskAction) -> 
         if surrogate is not None and surrogate.requester.group_id != actor.requester.group_id:
             raise Forbidden(f"The token of task [{actor.task_id}] cannot act for task [{surrogate.task_id}]")
         action = action.task_action
+
+
+async def _lock_partition(
+    tx: Connection,
+    requester: LockRequester,
+    action: SegmentLockAcquire | SegmentLockTryAcquire,
+    partition_id: int,
+    now_ms: int,
+) -> LockResult:
+    partition = Partition(action.version, partition_id)
+    return LockResult.of(await lockbox.acquire(tx, requester, action.lock_type, action.interval, now_ms, partition))
 
 
 async def _update_status(tx: Connection, actor: Actor, action: UpdateStatus) -> None:

@@ -12,8 +12,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from druid_core import tracing
-from druid_core.action import LockAcquire, LockList, SegmentAllocate, TaskAction
+from druid_core.action import LockAcquire, LockList, SegmentAllocate, SegmentLockAcquire, TaskAction
 from druid_core.errors import InvalidInput, NemetonError, Unavailable
+from druid_core.lock import LockResult
 from overlord.access import CallerKind, caller_of
 from overlord.action import lock_listing
 from overlord.action.actor import check_token, find_actor
@@ -31,12 +32,15 @@ from overlord.web import empty_answer, is_json, json_answer, json_body
 router = APIRouter(prefix="/druid/indexer/v1")
 router.include_router(lock_listing.router)
 
+_NO_LOCK = (None, LockResult().to_wire())
+"""What a request for a lock, of a time chunk or of a segment, is answered when there is none to be had."""
+
 LOCK_WAIT_LIMIT_MS = 240_000
-"""The longest that `lockAcquire` waits, also for those who would wait for ever: below the five minutes after which
-clients give up a silent call. They get null and may ask again."""
+"""The longest that a request for a lock waits, also one that would wait for ever: below the five minutes after which
+clients give up a silent call. They are told that there is none and may ask again."""
 
 LOCK_POLL_SECONDS = 0.2
-"""How often a waiting `lockAcquire` tries again: a fifth of a second is little beside what locks are held for."""
+"""How often a waiting request tries again: a fifth of a second is little beside what locks are held for."""
 
 
 @router.post("/action", tags=["Task actions"], summary="Perform a task action")
@@ -71,16 +75,16 @@ async def do_action(request: Request) -> Response:
 
 
 async def _perform(replica: Replica, asked: ActionRequest, token: str | None) -> Any:
-    """One transaction; for `lockAcquire` one a try, so that nobody waits for the waiter."""
+    """One transaction; for those that wait for a lock one a try, so that nobody waits for the waiter."""
     action = innermost(asked.action)
-    if not isinstance(action, LockAcquire):
+    if not isinstance(action, LockAcquire | SegmentLockAcquire):
         return await _perform_once(replica, asked, token)
     wait_ms = min(action.timeout_ms or LOCK_WAIT_LIMIT_MS, LOCK_WAIT_LIMIT_MS)
     deadline = asyncio.get_running_loop().time() + wait_ms / 1000
     while True:
-        lock = await _perform_once(replica, asked, token)
-        if lock is not None or asyncio.get_running_loop().time() >= deadline:
-            return lock
+        answer = await _perform_once(replica, asked, token)
+        if answer not in _NO_LOCK or asyncio.get_running_loop().time() >= deadline:
+            return answer
         await asyncio.sleep(LOCK_POLL_SECONDS)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from druid_core.errors import InvalidInput
 from druid_core.instant import format_instant, parse_instant
 from druid_core.interval import Interval
-from druid_core.lock import LockGranularity, LockType, TaskLock
+from druid_core.lock import LockGranularity, LockType, SegmentLock, TaskLock
 
 APPEND_VERSION = "1970-01-01T00:00:00.000Z"
 """What an APPEND lock writes into a chunk that is empty: older than any version that a clock gives."""
@@ -30,18 +30,27 @@ class HeldLock:
 
     lock: TaskLock
     holders: frozenset[str]
-    granularity: LockGranularity = LockGranularity.TIME_CHUNK
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The one segment of an interval that a segment lock is about."""
+
+    version: str
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
 class LockRequest:
-    """One task's wish for one time chunk lock. Druid: TimeChunkLockRequest"""
+    """One task's wish for one lock. Druid: TimeChunkLockRequest, SpecificSegmentLockRequest"""
 
     task_id: str
     group_id: str
     type: LockType
     interval: Interval
     priority: int
+    partition: Partition | None = None
+    """Of the segment lock that is asked for; None: a time chunk lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +74,31 @@ class Refuse:
     holder: HeldLock
 
 
-Decision = Join | Create | Refuse
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """No lock ever: the group's own, which is to be shared, has another priority than the task."""
+
+    held: HeldLock
+
+
+Decision = Join | Create | Refuse | Mismatch
 
 
 def decide(request: LockRequest, held: Iterable[HeldLock]) -> Decision:
     """What becomes of `request`, given all locks of its datasource, the revoked ones included."""
-    candidates = [each for each in held if each.lock.interval.overlaps(request.interval)]
-    reusable = [each for each in candidates if _is_reusable(request, each)]
+    overlapping = [each for each in held if each.lock.interval.overlaps(request.interval)]
+    candidates = [each for each in overlapping if _meet(request, each.lock)]
+    if not candidates:
+        return Create()
+    reusable = [each for each in overlapping if _is_reusable(request, each.lock)]
     if reusable:
         best = min(reusable, key=lambda each: _preference(request, each))
-        same_priority = best.lock.priority == request.priority
-        return Join(best) if same_priority or request.task_id in best.holders else Refuse(best)
+        is_own = request.task_id in best.holders or best.lock.priority in (None, request.priority)
+        return Join(best) if is_own else Mismatch(best)
     active = [each for each in candidates if not each.lock.revoked]
+    if request.partition is not None and request.type in (LockType.REPLACE, LockType.APPEND):
+        # these two are about whole chunks of time; over one segment they stand alone or not at all
+        return Refuse((active or candidates)[0])
     in_the_way = [each for each in active if not may_coexist(request.type, request.interval, each.lock)]
     undefeated = [each for each in in_the_way if request.priority <= (each.lock.priority or 0)]
     if not undefeated:
@@ -106,21 +128,24 @@ def may_coexist(requested: LockType, interval: Interval, lock: TaskLock) -> bool
 
 
 def superseded_by(granted: TaskLock, task_id: str, held: Iterable[HeldLock]) -> list[HeldLock]:
-    """The task's own smaller APPEND locks that `granted` makes needless, active ones only."""
-    if granted.type is not LockType.APPEND or granted.revoked:
+    """
+    The task's own time chunk locks that `granted`, new to it, makes needless.
+
+    They are those on the interval of a narrower APPEND lock of the group. Druid: TaskLockPosse.supersedes
+    """
+    if granted.type is not LockType.APPEND or granted.granularity is not LockGranularity.TIME_CHUNK or granted.revoked:
         return []
-    return [
-        each
-        for each in held
-        if task_id in each.holders
-        and each.granularity is LockGranularity.TIME_CHUNK
-        and each.lock.type is LockType.APPEND
-        and not each.lock.revoked
+    own = [each for each in held if task_id in each.holders and each.lock.granularity is LockGranularity.TIME_CHUNK]
+    needless = {
+        each.lock.interval
+        for each in own
+        if each.lock.type is LockType.APPEND
         and each.lock.group_id == granted.group_id
         and each.lock.version <= granted.version
         and each.lock.interval != granted.interval
         and granted.interval.covers(each.lock.interval)
-    ]
+    }
+    return [each for each in own if each.lock.interval in needless]
 
 
 def next_version(lock_type: LockType, now_ms: int, earlier: Iterable[str]) -> str:
@@ -137,12 +162,21 @@ def next_version(lock_type: LockType, now_ms: int, earlier: Iterable[str]) -> st
     return version if newest is None else format_instant(parse_instant(newest) + 1)
 
 
-def _is_reusable(request: LockRequest, held: HeldLock) -> bool:
+def _meet(request: LockRequest, lock: TaskLock) -> bool:
+    """Whether two that overlap are about the same thing: different partitions of one interval are not."""
+    if request.partition is None or not isinstance(lock, SegmentLock) or lock.interval != request.interval:
+        return True
+    return lock.partition_id == request.partition.id
+
+
+def _is_reusable(request: LockRequest, lock: TaskLock) -> bool:
+    if lock.type is not request.type or lock.group_id != request.group_id or not lock.interval.covers(request.interval):
+        return False
+    if request.partition is None:
+        return lock.granularity is LockGranularity.TIME_CHUNK
+    # segment locks of the other types are never shared
     return (
-        held.granularity is LockGranularity.TIME_CHUNK
-        and held.lock.type is request.type
-        and held.lock.group_id == request.group_id
-        and held.lock.interval.covers(request.interval)
+        isinstance(lock, SegmentLock) and lock.type is LockType.EXCLUSIVE and lock.partition_id == request.partition.id
     )
 
 

@@ -6,11 +6,12 @@ the transaction, read, and the decision written. A transaction should touch the 
 that take several in different orders would wait for each other until Postgres ends one of them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from druid_core.errors import Conflict, InvalidInput
 from druid_core.interval import Interval
-from druid_core.lock import LockGranularity, LockType, TaskLock
+from druid_core.lock import LockGranularity, LockType, SegmentLock, TaskLock
 from overlord.db.pool import Connection, after_commit
 from overlord.lock import store
 from overlord.lock.conflict import (
@@ -18,6 +19,8 @@ from overlord.lock.conflict import (
     HeldLock,
     Join,
     LockRequest,
+    Mismatch,
+    Partition,
     Refuse,
     decide,
     next_version,
@@ -33,6 +36,18 @@ class InactiveTask(Conflict):
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
         super().__init__(f"Unable to grant lock to inactive Task [{task_id}]")
+
+
+class OtherPriority(Conflict):
+    """A task asked for the lock of its group, which was given at another priority."""
+
+    def __init__(self, task_id: str, priority: int, lock: TaskLock) -> None:
+        self.task_id = task_id
+        super().__init__(
+            f"priority[{priority}] of task[{task_id}] is different from the existing lockPosse's "
+            f"priority[{lock.priority}]: tasks of group [{lock.group_id}] share its lock on [{lock.interval}] "
+            "and must have one priority"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,53 +73,65 @@ class Grant:
 
 
 async def acquire(
-    tx: Connection, requester: LockRequester, lock_type: LockType, interval: Interval, now_ms: int
+    tx: Connection,
+    requester: LockRequester,
+    lock_type: LockType,
+    interval: Interval,
+    now_ms: int,
+    partition: Partition | None = None,
 ) -> TaskLock | None:
     """
     A lock now, or None. One that comes back `revoked` was lost to a task of higher priority.
 
-    Asking again for what is held answers the same lock. Three statements at most. Raises InactiveTask, and
-    InvalidInput for an empty interval. Druid: TaskLockbox.tryLock
+    With `partition` it is a segment lock. Asking again for what is held answers the same lock. Three statements at
+    most. Raises InactiveTask, OtherPriority, and InvalidInput for an empty interval. Druid: TaskLockbox.tryLock
     """
-    grant = await consider(tx, requester, lock_type, interval, now_ms)
+    grant = await consider(tx, requester, lock_type, interval, now_ms, partition)
     return None if grant is None else await settle(tx, requester, grant)
 
 
 async def consider(
-    tx: Connection, requester: LockRequester, lock_type: LockType, interval: Interval, now_ms: int
+    tx: Connection,
+    requester: LockRequester,
+    lock_type: LockType,
+    interval: Interval,
+    now_ms: int,
+    partition: Partition | None = None,
 ) -> Grant | None:
     """What `acquire` would grant, nothing written yet. The datasource's locks stay still until the transaction ends."""
-    if interval.is_empty:
-        raise InvalidInput(f"interval empty: [{interval}]")
     await store.lock_data_source(tx, requester.data_source)
     known = await store.read(tx, requester.data_source, requester.task_id, interval, now_ms)
     if not known.is_active:
         raise InactiveTask(requester.task_id)
-    held = store.held_locks(known.rows)
-    request = LockRequest(requester.task_id, requester.group_id, lock_type, interval, requester.priority)
+    request = LockRequest(requester.task_id, requester.group_id, lock_type, interval, requester.priority, partition)
+    newest = [] if known.newest_version is None else [known.newest_version]
+    return weigh(request, requester.data_source, known.rows, newest, now_ms)
+
+
+def weigh(
+    request: LockRequest, data_source: str, rows: list[LockRow], versions: Sequence[str], now_ms: int
+) -> Grant | None:
+    """
+    What an active task would be granted, given all lock rows of its datasource. Pure.
+
+    `versions` are those of the segments there that may be newer than now. Raises what `acquire` raises.
+    """
+    if request.interval.is_empty:
+        raise InvalidInput(f"interval empty: [{request.interval}]")
+    held = store.held_locks(rows)
     match decide(request, held):
         case Refuse():
             return None
+        case Mismatch(theirs):
+            raise OtherPriority(request.task_id, request.priority, theirs.lock)
         case Join(theirs):
-            lock, is_new_holder, lost = theirs.lock, requester.task_id not in theirs.holders, list[HeldLock]()
+            lock, is_new_holder, lost = theirs.lock, request.task_id not in theirs.holders, ()
         case Create(revoke):
-            earlier = [each.lock.version for each in held if each.lock.interval.overlaps(interval)]
-            newest = [] if known.newest_version is None else [known.newest_version]
-            lock = TaskLock(
-                type=lock_type,
-                group_id=requester.group_id,
-                data_source=requester.data_source,
-                interval=interval,
-                version=next_version(lock_type, now_ms, earlier + newest),
-                priority=requester.priority,
-            )
-            is_new_holder, lost = True, list(revoke)
-    return Grant(
-        lock,
-        is_new_holder,
-        revoke=_shares(known.rows, lost),
-        release=_shares(known.rows, superseded_by(lock, requester.task_id, held), requester.task_id),
-    )
+            earlier = [each.lock.version for each in held if each.lock.interval.overlaps(request.interval)]
+            version = next_version(request.type, now_ms, [*earlier, *versions])
+            lock, is_new_holder, lost = _lock_of(request, data_source, version), True, revoke
+    needless = superseded_by(lock, request.task_id, held) if is_new_holder else []
+    return Grant(lock, is_new_holder, revoke=_shares(rows, lost), release=_shares(rows, needless, request.task_id))
 
 
 async def settle(tx: Connection, requester: LockRequester, grant: Grant) -> TaskLock:
@@ -134,8 +161,12 @@ async def freeze(tx: Connection, data_source: str, task_id: str) -> list[TaskLoc
 
 
 async def held(tx: Connection, task_id: str) -> list[TaskLock]:
-    """The locks of a task, revoked ones included; none when it is not active. Druid: TaskLockbox.findLocksForTask"""
-    return [row.lock for row in await store.of_task(tx, task_id) or []]
+    """
+    The locks of a task by interval, revoked ones included; none when it is not active.
+
+    Druid: TaskLockbox.findLocksForTask
+    """
+    return sorted((row.lock for row in await store.of_task(tx, task_id) or []), key=lambda lock: lock.interval)
 
 
 async def release(tx: Connection, task_id: str, interval: Interval) -> bool:
@@ -146,7 +177,7 @@ async def release(tx: Connection, task_id: str, interval: Interval) -> bool:
     """
     rows = await store.of_task(tx, task_id) or []
     given_back = [
-        row.id for row in rows if row.lock.interval == interval and row.granularity is LockGranularity.TIME_CHUNK
+        row.id for row in rows if row.lock.interval == interval and row.lock.granularity is LockGranularity.TIME_CHUNK
     ]
     if given_back:
         await store.delete(tx, given_back)
@@ -162,9 +193,29 @@ async def release_all(tx: Connection, task_id: str) -> None:
     await store.delete_all(tx, task_id)
 
 
-def _shares(rows: list[LockRow], locks: list[HeldLock], task_id: str | None = None) -> list[LockRow]:
+def _lock_of(request: LockRequest, data_source: str, version: str) -> TaskLock:
+    """The lock that is asked for; `version` is a time chunk's, a segment has its own already."""
+    if request.partition is None:
+        return TaskLock(
+            type=request.type,
+            group_id=request.group_id,
+            data_source=data_source,
+            interval=request.interval,
+            version=version,
+            priority=request.priority,
+        )
+    return SegmentLock(
+        type=request.type,
+        group_id=request.group_id,
+        data_source=data_source,
+        interval=request.interval,
+        version=request.partition.version,
+        priority=request.priority,
+        partition_id=request.partition.id,
+    )
+
+
+def _shares(rows: list[LockRow], locks: Sequence[HeldLock], task_id: str | None = None) -> list[LockRow]:
     """The rows behind some locks: those of every holder, or of one task."""
-    wanted = {(each.lock, each.granularity) for each in locks}
-    return [
-        row for row in rows if (row.lock, row.granularity) in wanted and (task_id is None or row.task_id == task_id)
-    ]
+    wanted = frozenset(each.lock for each in locks)
+    return [row for row in rows if row.lock in wanted and (task_id is None or row.task_id == task_id)]

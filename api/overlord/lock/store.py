@@ -13,7 +13,7 @@ import orjson
 
 from druid_core.instant import format_instant
 from druid_core.interval import Interval
-from druid_core.lock import LockGranularity, TaskLock
+from druid_core.lock import TaskLock, load_lock
 from overlord.db.pool import Connection
 from overlord.lock.conflict import INSTANT_PATTERN, HeldLock
 from overlord.lock.overlap import bounds, overlaps
@@ -40,7 +40,6 @@ class LockRow:
     task_id: str
     payload: bytes
     lock: TaskLock
-    granularity: LockGranularity
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +164,16 @@ async def delete_all(tx: Connection, task_id: str) -> None:
 
 def held_locks(rows: Iterable[LockRow]) -> list[HeldLock]:
     """Rows gathered into locks: equal locks of several tasks are one that they share."""
-    holders: defaultdict[tuple[TaskLock, LockGranularity], set[str]] = defaultdict(set)
+    holders: defaultdict[TaskLock, set[str]] = defaultdict(set)
     for row in rows:
-        holders[row.lock, row.granularity].add(row.task_id)
-    return [HeldLock(lock, frozenset(tasks), granularity) for (lock, granularity), tasks in holders.items()]
+        holders[row.lock].add(row.task_id)
+    return [HeldLock(lock, frozenset(tasks)) for lock, tasks in holders.items()]
 
 
 def payload_of(lock: TaskLock) -> bytes:
-    """Druid's JSON of a time chunk lock, as it is stored."""
-    return orjson.dumps({"granularity": LockGranularity.TIME_CHUNK.value} | lock.to_wire())
+    """Druid's JSON of a lock, as it is stored."""
+    return orjson.dumps(lock.to_stored())
 
 
 def _row(row_id: int, task_id: str, payload: bytes) -> LockRow:
-    raw = orjson.loads(payload)
-    granularity = LockGranularity(raw.get("granularity") or LockGranularity.TIME_CHUNK)
-    return LockRow(row_id, task_id, payload, TaskLock.model_validate(raw), granularity)
+    return LockRow(row_id, task_id, payload, load_lock(orjson.loads(payload)))

@@ -5,7 +5,7 @@ from enum import Enum
 
 from druid_core.errors import Conflict
 from druid_core.interval import Interval
-from druid_core.lock import LockType, TaskLock
+from druid_core.lock import SegmentLock, TaskLock
 from druid_core.segment import DataSegment
 
 
@@ -31,13 +31,16 @@ def cover_of(segments: Iterable[DataSegment], locks: Sequence[TaskLock]) -> Cove
     """
     The worst that is true of any of the segments; MISSING is worse than REVOKED.
 
-    A lock covers a segment when it contains its interval and is not older than its version. An APPEND lock is older
-    than everything and covers all versions.
+    What a lock covers, it says itself.
     """
-    places = {(segment.interval, segment.version) for segment in segments}
+    # the number matters to segment locks alone; without them there are far fewer places than segments
+    numbered = any(isinstance(lock, SegmentLock) for lock in locks)
+    places = {
+        (segment.interval, segment.version, segment.shard_spec.partition_num if numbered else 0) for segment in segments
+    }
     worst = Cover.FULL
-    for interval, version in places:
-        match _cover(interval, version, locks):
+    for interval, version, partition in places:
+        match _cover(interval, version, partition, locks):
             case Cover.MISSING:
                 return Cover.MISSING
             case Cover.REVOKED:
@@ -47,12 +50,8 @@ def cover_of(segments: Iterable[DataSegment], locks: Sequence[TaskLock]) -> Cove
     return worst
 
 
-def _cover(interval: Interval, version: str, locks: Sequence[TaskLock]) -> Cover:
-    covering = [
-        lock
-        for lock in locks
-        if lock.interval.covers(interval) and (lock.type is LockType.APPEND or lock.version >= version)
-    ]
+def _cover(interval: Interval, version: str, partition: int, locks: Sequence[TaskLock]) -> Cover:
+    covering = [lock for lock in locks if lock.covers(interval, version, partition)]
     if not covering:
         return Cover.MISSING
     return Cover.REVOKED if all(lock.revoked for lock in covering) else Cover.FULL

@@ -30,9 +30,9 @@ _QUEUE_SIZE_KEY = 0x6E656D_71756575
 _INSERT = """
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::bytea[],
-                         $7::int[], $8::text[], $9::text[], $14::text[], $15::text[], $16::text[])
+                         $7::int[], $8::text[], $9::text[], $14::text[], $15::text[], $16::text[], $17::bigint[])
         AS t (id, datasource, payload, type, group_id, status_payload, priority, lock_type, lock_intervals,
-              context, submitter, runner_wish)
+              context, submitter, runner_wish, lock_deadline_ms)
 ),
 stored AS (
     INSERT INTO druid_tasks (id, created_date, datasource, payload, type, group_id, active, status_payload)
@@ -42,10 +42,12 @@ stored AS (
 ),
 queued AS (
     INSERT INTO nemeton_attempts (task_id, attempt, data_source, group_id, priority, state, lock_type,
-                                  lock_intervals, submitted_ms, released_ms, context, submitter, runner_wish)
+                                  lock_intervals, submitted_ms, released_ms, context, submitter, runner_wish,
+                                  lock_deadline_ms)
     SELECT id, 1, datasource, group_id, priority,
            CASE WHEN lock_type IS NULL THEN 'PENDING' ELSE 'WAITING' END, lock_type, lock_intervals,
-           $11::bigint, CASE WHEN lock_type IS NULL THEN $11::bigint END, context, submitter, runner_wish
+           $11::bigint, CASE WHEN lock_type IS NULL THEN $11::bigint END, context, submitter, runner_wish,
+           lock_deadline_ms
     FROM new JOIN stored USING (id)
 )
 SELECT id, pg_notify($12::text, $13::text) FROM stored
@@ -217,6 +219,7 @@ class Intake:
             [orjson.dumps(submission.task.context).decode() for submission in batch],
             [submission.origin.submitter for submission in batch],
             [submission.origin.runner_wish for submission in batch],
+            [None if need is None else need.deadline_ms(now_ms) for need in needs],
         )
         return {row["id"] for row in rows}
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from druid_core.interval import Interval
 from druid_core.lock import LockType
-from druid_core.task import IndexParallelTask, IndexTask, KillTask, NoopTask, Task
+from druid_core.spec.ingestion import IngestionMode
+from druid_core.task import FORCE_TIME_CHUNK_LOCK, IndexParallelTask, IndexTask, KillTask, NoopTask, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,28 +15,37 @@ class LockNeed:
 
     lock_type: LockType
     intervals: list[Interval]
+    timeout_ms: int | None = None
+    """How long it waits for them; None: as long as it takes."""
+
+    def deadline_ms(self, now_ms: int) -> int | None:
+        """When the wait that begins now is over; None: never."""
+        return None if self.timeout_ms is None else now_ms + self.timeout_ms
 
 
 def need_of(task: Task) -> LockNeed | None:
     """
     The locks without which `task` waits; None where it may run at once and asks for its locks itself.
 
-    Batch intervals are widened to whole buckets of the segment granularity, and neighbours joined.
+    Batch intervals are widened to whole buckets of the segment granularity, and neighbours joined. A task that may do
+    with segment locks (forceTimeChunkLock false, and it does not replace whole chunks) asks itself: a time chunk lock
+    of its group would only be in its way.
     Druid: Task.isReady, AbstractBatchIndexTask.determineLockGranularityAndTryLock
     """
     match task:
         case NoopTask():
             return None
         case KillTask():
-            return LockNeed(_replacing_type(task.context), [task.interval])
+            return LockNeed(_replacing_type(task.context), [task.interval], task.lock_timeout_ms)
         case IndexTask() | IndexParallelTask():
             granularity_spec = task.spec.data_schema.granularity_spec
-            if not granularity_spec.intervals:
+            locks_segments = task.context.get(FORCE_TIME_CHUNK_LOCK) is False and task.mode is not IngestionMode.REPLACE
+            if not granularity_spec.intervals or locks_segments:
                 return None
             appends = task.spec.io_config.append_to_existing
             lock_type = _appending_type(task.context) if appends else _replacing_type(task.context)
             intervals = granularity_spec.covered()
-            return LockNeed(lock_type, intervals) if intervals else None
+            return LockNeed(lock_type, intervals, task.lock_timeout_ms) if intervals else None
 
 
 def _appending_type(context: Mapping[str, object]) -> LockType:

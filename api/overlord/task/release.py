@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import asyncpg
 import orjson
 
-from druid_core.errors import NemetonError, Unavailable
+from druid_core.errors import Conflict, NemetonError, Unavailable
 from druid_core.instant import parse_instant
 from druid_core.interval import Interval
 from druid_core.lock import LockType, TaskLock
 from druid_core.status import TaskStatus
-from druid_core.task import load_task
+from druid_core.task import LOCK_TIMEOUT, load_task
 from overlord import events
 from overlord.db import hints
 from overlord.db.pool import Connection, connection, transaction
@@ -38,6 +38,20 @@ class LocksRefused(NemetonError):
     """Somebody holds what the task needs. Undoes the transaction that found out."""
 
 
+class LockLost(Conflict):
+    """
+    The lock that a task would share with its group was taken from the group.
+
+    Druid: AbstractBatchIndexTask.tryTimeChunkLock
+    """
+
+    def __init__(self, group_id: str, lock: TaskLock) -> None:
+        super().__init__(
+            f"Lock for interval [{lock.interval}] was revoked: "
+            f"a task of higher priority took it from group [{group_id}]"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     """A row of `nemeton_attempts` in state WAITING."""
@@ -49,6 +63,8 @@ class _Waiting:
     priority: int
     lock_type: LockType
     intervals: list[Interval]
+    submitted_ms: int
+    deadline_ms: int | None
 
     @property
     def requests(self) -> list[LockRequest]:
@@ -63,24 +79,32 @@ async def release_ready(replica: Replica) -> int:
     """
     Release the waiting tasks whose locks are free, highest priority and oldest first, BATCH_TASKS at most; how many.
 
-    Each release hints at the queue, so whoever is left finds the next pass close behind.
+    Those that have waited for as long as their taskLockTimeout allows are failed. Each release hints at the queue, so
+    whoever is left finds the next pass close behind.
     """
     async with connection(replica.pool) as held:
         rows = await held.fetch(
             """
-            SELECT task_id, attempt, data_source, group_id, priority, lock_type, lock_intervals FROM nemeton_attempts
-            WHERE state = 'WAITING' ORDER BY priority DESC, submitted_ms, task_id
+            SELECT task_id, attempt, data_source, group_id, priority, lock_type, lock_intervals, submitted_ms,
+                   lock_deadline_ms
+            FROM nemeton_attempts WHERE state = 'WAITING' ORDER BY priority DESC, submitted_ms, task_id
             """
         )
     waiting = [_waiting(row) for row in rows]
     held = await _held(replica, waiting)
+    now_ms = replica.clock_ms()
     released = 0
     for number, each in enumerate(waiting):
         if number % _BREATH == _BREATH - 1:
             await asyncio.sleep(0)
         # what is refused for certain costs no transaction: a thousand tasks may wait for one lock
         locks = held[each.data_source]
-        if any(blocker(request, locks) for request in each.requests) or not await _release(replica, each):
+        found = next((holder for request in each.requests if (holder := blocker(request, locks))), None)
+        if found is not None:
+            if each.deadline_ms is not None and each.deadline_ms <= now_ms:
+                await _give_up(replica, each, found, now_ms)
+            continue
+        if not await _release(replica, each):
             continue
         locks += [_as_held(request, each.data_source) for request in each.requests]
         released += 1
@@ -119,8 +143,9 @@ async def adopt_strays(replica: Replica) -> int:
             await tx.execute(
                 """
                 INSERT INTO nemeton_attempts (task_id, attempt, data_source, group_id, priority, state, lock_type,
-                                              lock_intervals, submitted_ms, released_ms, context)
-                VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
+                                              lock_intervals, submitted_ms, released_ms, context,
+                                              lock_deadline_ms)
+                VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING
                 """,
                 task.id,
                 task.data_source,
@@ -132,6 +157,7 @@ async def adopt_strays(replica: Replica) -> int:
                 parse_instant(row["created_date"]),
                 replica.clock_ms() if need is None else None,
                 orjson.dumps(task.context).decode(),
+                None if need is None else need.deadline_ms(replica.clock_ms()),
             )
     return len(rows)
 
@@ -170,6 +196,8 @@ def _waiting(row: asyncpg.Record) -> _Waiting:
         row["priority"],
         LockType(row["lock_type"]),
         intervals,
+        row["submitted_ms"],
+        row["lock_deadline_ms"],
     )
 
 
@@ -181,8 +209,11 @@ async def _release(replica: Replica, waiting: _Waiting) -> bool:
             requester = LockRequester(waiting.task_id, waiting.group_id, waiting.data_source, waiting.priority)
             now_ms = replica.clock_ms()
             for interval in waiting.intervals:
-                if await lockbox.acquire(tx, requester, waiting.lock_type, interval, now_ms) is None:
+                lock = await lockbox.acquire(tx, requester, waiting.lock_type, interval, now_ms)
+                if lock is None:
                     raise LocksRefused(f"{waiting.lock_type} lock on {interval} of {waiting.data_source}")
+                if lock.revoked:
+                    raise LockLost(waiting.group_id, lock)
             await tx.execute(
                 "UPDATE nemeton_attempts SET state = 'PENDING', released_ms = $3 WHERE task_id = $1 AND attempt = $2",
                 waiting.task_id,
@@ -199,6 +230,17 @@ async def _release(replica: Replica, waiting: _Waiting) -> bool:
         async with transaction(replica.pool) as tx:
             await store.finish(tx, TaskStatus.failure(waiting.task_id, str(error)))
     return True
+
+
+async def _give_up(replica: Replica, waiting: _Waiting, found: HeldLock, now_ms: int) -> None:
+    """Fail a task that waited too long for the lock `found`. One that was stopped meanwhile stays as it is."""
+    message = (
+        f"No {waiting.lock_type} lock on {found.lock.data_source} after {now_ms - waiting.submitted_ms} ms, and its "
+        f"context allows no longer wait ({LOCK_TIMEOUT}): task [{min(found.holders)}] of priority "
+        f"{found.lock.priority or 0} holds the {found.lock.type} lock on {found.lock.interval}"
+    )
+    async with transaction(replica.pool) as tx:
+        await store.finish(tx, TaskStatus.failure(waiting.task_id, message))
 
 
 async def _still_waits(tx: Connection, waiting: _Waiting) -> bool:

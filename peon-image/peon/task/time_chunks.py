@@ -97,7 +97,7 @@ class TimeChunks:
         return self._partitions[bucket]
 
     def _acquired(self, interval: Interval) -> TaskLock:
-        timeout_ms = int(self.task.context.get("taskLockTimeout", DEFAULT_LOCK_TIMEOUT_MS))
+        timeout_ms = DEFAULT_LOCK_TIMEOUT_MS if self.task.lock_timeout_ms is None else self.task.lock_timeout_ms
         deadline_ms = self.toolbox.clock() + timeout_ms
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:

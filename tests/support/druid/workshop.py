@@ -1,6 +1,6 @@
 """
 One JVM of Druid that stays up for a whole run: it reads segments with `dump-segment`, writes them with Druid's own
-batch classes, and judges task actions and timelines. The Java side is `java/dev/nemeton/peer/Workshop.java`.
+batch classes, and judges task actions, timelines and locks. The Java side is `java/dev/nemeton/peer/Workshop.java`.
 """
 
 import json
@@ -116,6 +116,16 @@ class Workshop:
     def judge_timeline(self, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """What Druid's timeline, empty at first, shows after each of `steps`; see `Segments.java`."""
         answers: list[dict[str, Any]] = self._ask({"op": "timeline", "steps": steps})["answers"]
+        return answers
+
+    def judge_locks(self, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """
+        What Druid's lockbox, empty at first, answers to each of `steps`, taken in order; see `Locks.java`.
+
+        Each answer has a `result` or an `error`, `askedAgain` where a defect of Druid was asked away, and `locks`, by
+        task, where these are other than after the step before.
+        """
+        answers: list[dict[str, Any]] = self._ask({"op": "locks", "steps": steps})["answers"]
         return answers
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from druid_core.instant import format_instant, parse_instant
 from druid_core.interval import Interval
-from druid_core.lock import LockGranularity, LockType, TaskLock
+from druid_core.lock import LockType, SegmentLock, TaskLock
 from overlord.lock.conflict import (
     APPEND_VERSION,
     Create,
     HeldLock,
     Join,
     LockRequest,
+    Mismatch,
+    Partition,
     Refuse,
     decide,
     may_coexist,
@@ -35,7 +37,7 @@ def held(
     revoked: bool = False,
     tasks: tuple[str, ...] = ("t0",),
     version: str = "2026-01-01T00:00:00.000Z",
-    granularity: LockGranularity = LockGranularity.TIME_CHUNK,
+    partition: int | None = None,
 ) -> HeldLock:
     lock = TaskLock(
         type=type,
@@ -46,7 +48,9 @@ def held(
         priority=priority,
         revoked=revoked,
     )
-    return HeldLock(lock, frozenset(tasks), granularity)
+    if partition is not None:
+        lock = SegmentLock(**dict(lock), partition_id=partition)
+    return HeldLock(lock, frozenset(tasks))
 
 
 def request(
@@ -56,8 +60,10 @@ def request(
     group: str = "mine",
     priority: int = 50,
     task: str = "t1",
+    partition: int | None = None,
 ) -> LockRequest:
-    return LockRequest(task, group, type, Interval(*span), priority)
+    place = None if partition is None else Partition("2026-01-01T00:00:00.000Z", partition)
+    return LockRequest(task, group, type, Interval(*span), priority, place)
 
 
 def test_a_lock_on_free_time_is_created() -> None:
@@ -83,9 +89,15 @@ def test_a_wider_request_of_the_same_group_is_blocked_by_its_own_narrower_lock()
     assert decide(request(span=(0, 10)), [theirs]) == Refuse(theirs)
 
 
-def test_a_task_of_the_group_with_another_priority_does_not_share() -> None:
+def test_a_task_of_the_group_with_another_priority_never_gets_its_lock() -> None:
     theirs = held(group="mine", priority=50)
-    assert decide(request(priority=60), [theirs]) == Refuse(theirs)
+    assert decide(request(priority=60), [theirs]) == Mismatch(theirs)
+
+
+def test_a_lock_without_a_priority_is_shared_by_all_of_its_group() -> None:
+    theirs = held(group="mine")
+    old = HeldLock(theirs.lock.model_copy(update={"priority": None}), theirs.holders)
+    assert decide(request(), [old]) == Join(old)
 
 
 def test_asking_again_for_a_revoked_lock_answers_that_it_is_revoked() -> None:
@@ -139,9 +151,45 @@ def test_a_change_of_type_on_another_interval_is_refused() -> None:
     assert decide(request(APPEND, (0, 10)), [theirs]) == Refuse(theirs)
 
 
-def test_a_segment_lock_blocks_but_is_not_shared() -> None:
-    theirs = held(group="mine", span=(0, 20), granularity=LockGranularity.SEGMENT)
+def test_a_segment_lock_blocks_a_time_chunk_but_is_not_shared_with_it() -> None:
+    theirs = held(group="mine", span=(0, 20), partition=0)
     assert decide(request(span=(0, 10)), [theirs]) == Refuse(theirs)
+
+
+def test_a_group_that_changes_its_granularity_in_place_gets_a_second_lock() -> None:
+    segment, chunk = held(group="mine", partition=0), held(group="mine")
+    assert decide(request(), [segment]) == Create()
+    assert decide(request(partition=0), [chunk]) == Create()
+
+
+def test_partitions_of_one_interval_do_not_meet() -> None:
+    assert decide(request(partition=1), [held(partition=0)]) == Create()
+
+
+def test_segment_locks_of_overlapping_intervals_meet_whatever_their_partitions() -> None:
+    theirs = held(span=(0, 20), partition=0)
+    assert decide(request(span=(0, 10), partition=1), [theirs]) == Refuse(theirs)
+
+
+def test_a_segment_lock_is_shared_by_the_group_for_the_same_partition() -> None:
+    theirs, other = held(group="mine", span=(0, 20), partition=1), held(group="mine", span=(0, 20), partition=2)
+    assert decide(request(span=(0, 10), partition=1), [theirs, other]) == Join(theirs)
+
+
+def test_shared_segment_locks_stand_beside_each_other_and_are_never_one() -> None:
+    assert decide(request(SHARED, partition=1), [held(SHARED, group="mine", partition=1)]) == Create()
+
+
+@pytest.mark.parametrize("type", [REPLACE, APPEND])
+def test_what_is_about_chunks_of_time_gets_a_segment_only_where_nothing_is(type: LockType) -> None:
+    theirs = held(type, priority=0)
+    assert decide(request(type, partition=0, priority=75), [theirs]) == Refuse(theirs)
+    assert decide(request(type, partition=0), []) == Create()
+
+
+def test_a_segment_lock_is_lost_to_a_higher_priority() -> None:
+    weak = held(partition=0, priority=25)
+    assert decide(request(partition=0), [weak]) == decide(request(), [weak]) == Create(revoke=(weak,))
 
 
 TABLE = {
@@ -172,6 +220,14 @@ def test_a_wider_append_lock_supersedes_the_tasks_own_narrower_ones() -> None:
     of_others = held(APPEND, (5, 8), group="mine", tasks=("t2",), version=APPEND_VERSION)
     granted = held(APPEND, (0, 10), group="mine", tasks=("t1",), version=APPEND_VERSION)
     assert superseded_by(granted.lock, "t1", [narrow, of_others, granted]) == [narrow]
+
+
+def test_what_lies_on_a_superseded_interval_goes_with_it_and_a_loss_too() -> None:
+    narrow = held(APPEND, (0, 5), group="mine", tasks=("t1",), version=APPEND_VERSION, revoked=True)
+    lost = held(EXCLUSIVE, (0, 5), group="mine", tasks=("t1",), revoked=True)
+    of_a_segment = held(APPEND, (0, 5), group="mine", tasks=("t1",), version=APPEND_VERSION, partition=0)
+    granted = held(APPEND, (0, 10), group="mine", version=APPEND_VERSION)
+    assert superseded_by(granted.lock, "t1", [narrow, lost, of_a_segment]) == [narrow, lost]
 
 
 def test_other_lock_types_supersede_nothing() -> None:
@@ -228,6 +284,8 @@ class LockboxMachine(RuleBasedStateMachine):
                 assert theirs.lock.interval.covers(wish.interval)
                 self.locks.remove(theirs)
                 self.locks.append(HeldLock(theirs.lock, theirs.holders | {wish.task_id}))
+            case Mismatch():
+                raise AssertionError("all tasks of a group have one priority here")
             case Create(revoke):
                 for lost in revoke:
                     assert (lost.lock.priority or 0) < priority

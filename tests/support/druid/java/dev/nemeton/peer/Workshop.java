@@ -21,6 +21,7 @@ import java.nio.charset.StandardCharsets;
  * {"op":"write","spec":S,"version":V,"out":O}   segments under O/deep; see {@link Writer}
  * {"op":"actions","steps":[...]}                what Druid's task actions answer; see {@link Segments}
  * {"op":"timeline","steps":[...]}               what Druid's timeline shows after each step
+ * {"op":"locks","steps":[...]}                  what Druid's lockbox says to each step; see {@link Locks}
  * </pre>
  */
 public final class Workshop
@@ -36,6 +37,7 @@ public final class Workshop
     ObjectMapper json = new ObjectMapper();
     Writer writer = new Writer(DruidParts.shared());
     Segments segments = new Segments(DruidParts.shared());
+    Locks locks = new Locks(DruidParts.shared());
     BufferedReader requests = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     answers.println("{\"ok\":true}");
     for (String line = requests.readLine(); line != null; line = requests.readLine()) {
@@ -51,6 +53,9 @@ public final class Workshop
             break;
           case "timeline":
             answer = segments.timeline(request);
+            break;
+          case "locks":
+            answer = locks.judge(request);
             break;
           default:
             answer = writer.write(request);
