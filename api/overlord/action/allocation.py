@@ -16,7 +16,7 @@ from druid_core.action import SegmentAllocate
 from druid_core.errors import InvalidInput, NemetonError, Unavailable
 from druid_core.granularity import NONE, parse_granularity
 from druid_core.instant import parse_instant
-from druid_core.lock import LockType
+from druid_core.lock import LockGranularity, LockType
 from druid_core.partial_shard_spec import NUMBERED
 from druid_core.segment import SegmentIdWithShardSpec
 from overlord.action.actor import Actor, check_token, find_actors
@@ -31,6 +31,15 @@ BATCH_REQUESTS = 500
 
 QUEUE_REQUESTS = 2000
 """Requests that may wait in one replica; who comes later is told to come again. Druid: MAX_QUEUE_SIZE"""
+
+_GRANULARITIES: dict[str | None, LockGranularity] = {
+    None: LockGranularity.TIME_CHUNK,
+    "TIME_CHUNK": LockGranularity.TIME_CHUNK,
+    "timeChunk": LockGranularity.TIME_CHUNK,
+    "SEGMENT": LockGranularity.SEGMENT,
+    "segment": LockGranularity.SEGMENT,
+}
+"""Java writes the names of its constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +143,9 @@ def allocation_request(actor: Actor, action: SegmentAllocate) -> AllocationReque
         raise InvalidInput(
             f"Task dataSource must match action dataSource, [{requester.data_source}] != [{action.data_source}]."
         )
-    if action.lock_granularity not in (None, "TIME_CHUNK", "timeChunk"):
-        raise InvalidInput(
-            f"lockGranularity [{action.lock_granularity}] is not supported yet; supported is: TIME_CHUNK"
-        )
+    granularity = _GRANULARITIES.get(action.lock_granularity)
+    if granularity is None:
+        raise InvalidInput(f"lockGranularity must be TIME_CHUNK or SEGMENT, not [{action.lock_granularity}]")
     query_granularity = NONE if action.query_granularity is None else parse_granularity(action.query_granularity)
     return AllocationRequest(
         requester=requester,
@@ -149,6 +157,7 @@ def allocation_request(actor: Actor, action: SegmentAllocate) -> AllocationReque
         lock_type=action.task_lock_type or LockType.EXCLUSIVE,
         allocator_id=actor.allocator_id,
         partial=action.shard_spec_factory or NUMBERED,
+        granularity=granularity,
     )
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from druid_core.errors import Conflict, NemetonError
 from druid_core.granularity import Granularity
 from druid_core.interval import Interval, condense
-from druid_core.lock import LockType, TaskLock
+from druid_core.lock import LockGranularity, LockType, TaskLock
 from druid_core.partial_shard_spec import NUMBERED, PartialShardSpec
 from druid_core.segment import SegmentIdWithShardSpec
 from druid_core.timeline import Chunk, chunks
 from overlord.db.pool import Connection
 from overlord.lock import lockbox
+from overlord.lock.conflict import Partition, next_version
 from overlord.lock.lockbox import Grant, LockRequester
 from overlord.lock.store import lock_data_source
 from overlord.segment import pending, store
@@ -54,6 +55,8 @@ class AllocationRequest:
     allocator_id: str
     """The tasks that share it give up what they allocated together. Druid: taskAllocatorId"""
     partial: PartialShardSpec = NUMBERED
+    granularity: LockGranularity = LockGranularity.TIME_CHUNK
+    """Of the lock that protects it: the whole chunk's, or its own."""
 
     @property
     def around(self) -> Interval:
@@ -135,17 +138,17 @@ class _Ledger:
         return [there] if there.covers(request.row) else []
 
     async def _on(self, interval: Interval, request: AllocationRequest) -> SegmentIdWithShardSpec | None:
-        grant = await self._grant(interval, request)
-        if grant is None or grant.lock.revoked:
+        if request.granularity is LockGranularity.SEGMENT:
+            # the lock is one of the identity, which therefore comes first
+            decision = await self._identity(interval, request, next_version(request.lock_type, self._now_ms, []))
+            grant = None if decision is None else await self._segment_grant(interval, request, decision.identity)
+        else:
+            grant = await self._grant(interval, request)
+            if grant is None or grant.lock.revoked:
+                return None
+            decision = await self._identity(interval, request, grant.lock.version)
+        if decision is None or grant is None or grant.lock.revoked:
             return None
-        state = await self._state(interval)
-        decision = identity_for(
-            self._data_source, request.sequence, interval, grant.lock.version, state, request.partial
-        )
-        if decision is None:
-            return None
-        if isinstance(decision, Allocated):
-            pending.check_lengths(request.sequence, decision.identity.id)
         await self._settle(interval, request, grant)
         match decision:
             case Repeated(identity):
@@ -157,6 +160,21 @@ class _Ledger:
                     each.add(allocated)
                 self.new.append((allocated, sequence))
                 return identity
+
+    async def _identity(
+        self, interval: Interval, request: AllocationRequest, version: str
+    ) -> Repeated | Allocated | None:
+        state = await self._state(interval)
+        decision = identity_for(self._data_source, request.sequence, interval, version, state, request.partial)
+        if isinstance(decision, Allocated):
+            pending.check_lengths(request.sequence, decision.identity.id)
+        return decision
+
+    async def _segment_grant(
+        self, interval: Interval, request: AllocationRequest, identity: SegmentIdWithShardSpec
+    ) -> Grant | None:
+        partition = Partition(identity.version, identity.shard_spec.partition_num)
+        return await lockbox.consider(self._tx, request.requester, request.lock_type, interval, self._now_ms, partition)
 
     async def _grant(self, interval: Interval, request: AllocationRequest) -> Grant | None:
         key = (request.requester.task_id, request.lock_type, interval)
@@ -171,7 +189,9 @@ class _Ledger:
         if not (grant.is_new_holder or grant.revoke or grant.release):
             return
         await lockbox.settle(self._tx, request.requester, grant)
-        self._grants = {(request.requester.task_id, request.lock_type, interval): _held(grant.lock)}
+        self._grants = {}
+        if grant.lock.granularity is LockGranularity.TIME_CHUNK:
+            self._grants[request.requester.task_id, request.lock_type, interval] = _held(grant.lock)
 
     async def _state(self, interval: Interval) -> ChunkState:
         if interval not in self._states:
