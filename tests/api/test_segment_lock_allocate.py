@@ -61,7 +61,12 @@ async def test_where_a_chunk_is_locked_whole_nothing_is_allocated_and_nothing_is
 
 async def test_a_granularity_that_is_none_is_refused_by_name(overlord: AsyncClient) -> None:
     peon = await start(overlord, "t1")
-    fields = {"dataSource": "web", "timestamp": "2026-01-01", "sequenceName": "s", "lockGranularity": "HUGE"}
+    fields: dict[str, Any] = {
+        "dataSource": "web",
+        "timestamp": "2026-01-01",
+        "sequenceName": "s",
+        "lockGranularity": "HUGE",
+    }
     response = await peon.send("segmentAllocate", **fields, preferredSegmentGranularity="DAY")
     assert response.is_error
     assert "lockGranularity must be TIME_CHUNK or SEGMENT, not [HUGE]" in response.text
