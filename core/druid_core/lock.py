@@ -47,6 +47,11 @@ class TaskLock(WireModel):
         """
         return self.interval.covers(interval) and (self.type is LockType.APPEND or self.version >= version)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the tasks of the group that ask for it hold one lock together, and not one each."""
+        return True
+
     def to_stored(self) -> dict[str, Any]:
         """The JSON object as `druid_tasklocks` keeps it and `activeLocks` shows it."""
         return {"granularity": self.granularity.value} | self.to_wire()
@@ -58,6 +63,11 @@ class SegmentLock(TaskLock):
     granularity: ClassVar[LockGranularity] = LockGranularity.SEGMENT
 
     partition_id: int
+
+    @property
+    def is_shared(self) -> bool:
+        """Only exclusive ones are. Druid: TaskLockPosse.reusableFor"""
+        return self.type is LockType.EXCLUSIVE
 
     def to_wire(self) -> dict[str, Any]:
         """The JSON object as Druid writes it, the partition beside its version."""

@@ -120,7 +120,7 @@ def intervals_shown(rows: Sequence[LockRow], filters: list[LockFilter]) -> dict[
 
 def locks_shown(rows: Sequence[LockRow], filters: list[LockFilter]) -> dict[str, Any]:
     """The answer of `/activeLocks`, given all locks. Druid: TaskLockbox.getActiveLocks"""
-    shown: dict[str, dict[TaskLock, dict[str, Any]]] = {}
+    shown: dict[str, dict[TaskLock | int, dict[str, Any]]] = {}
     for wanted in filters:
         context = wanted.context or {}
         concurrent = context.get("useConcurrentLocks")
@@ -128,7 +128,8 @@ def locks_shown(rows: Sequence[LockRow], filters: list[LockFilter]) -> dict[str,
         for row in rows:
             overlaps = wanted.intervals is None or any(row.lock.interval.overlaps(each) for each in wanted.intervals)
             if overlaps and _is_shown(row, wanted) and not (appends and row.lock.type is LockType.APPEND):
-                shown.setdefault(row.lock.data_source, {})[row.lock] = row.lock.to_stored()
+                key = row.lock if row.lock.is_shared else row.id
+                shown.setdefault(row.lock.data_source, {})[key] = row.lock.to_stored()
     return {
         "datasourceToLocks": {
             data_source: sorted(locks.values(), key=lambda wire: Interval.parse(wire["interval"]))

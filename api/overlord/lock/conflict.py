@@ -174,10 +174,7 @@ def _is_reusable(request: LockRequest, lock: TaskLock) -> bool:
         return False
     if request.partition is None:
         return lock.granularity is LockGranularity.TIME_CHUNK
-    # segment locks of the other types are never shared
-    return (
-        isinstance(lock, SegmentLock) and lock.type is LockType.EXCLUSIVE and lock.partition_id == request.partition.id
-    )
+    return isinstance(lock, SegmentLock) and lock.is_shared and lock.partition_id == request.partition.id
 
 
 def _preference(request: LockRequest, held: HeldLock) -> tuple[bool, bool, int, str]:
