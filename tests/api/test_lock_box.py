@@ -190,6 +190,14 @@ async def test_a_wider_append_lock_takes_the_place_of_the_narrower_one(pool: Poo
     assert await held(pool, task) == [wide]
 
 
+async def test_a_narrower_lock_stays_while_its_task_asks_elsewhere(pool: Pool, start: Start) -> None:
+    first, second = await start("t1", group="g"), await start("t2", group="g")
+    narrow = await acquire(pool, first, APPEND, DAY)
+    wide = await acquire(pool, second, APPEND, Interval.parse("2026-01-01/P3D"))
+    assert await acquire(pool, first, APPEND, NEXT_DAY) == wide
+    assert narrow in await held(pool, first)
+
+
 async def test_an_unknown_and_a_finished_task_get_no_lock_and_have_none(pool: Pool, start: Start) -> None:
     finished = await start("done", active=False)
     unknown = LockRequester("nobody", "nobody", "web", 50)

@@ -131,7 +131,8 @@ def superseded_by(granted: TaskLock, task_id: str, held: Iterable[HeldLock]) -> 
     """
     The task's own time chunk locks that `granted`, new to it, makes needless.
 
-    They are those on the interval of a narrower APPEND lock of the group. Druid: TaskLockPosse.supersedes
+    Of `held`, which are the locks that its request overlaps, they are those on the interval of a narrower APPEND lock
+    of its group. Druid: TaskLockPosse.supersedes
     """
     if granted.type is not LockType.APPEND or granted.granularity is not LockGranularity.TIME_CHUNK or granted.revoked:
         return []

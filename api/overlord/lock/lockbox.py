@@ -118,7 +118,7 @@ def weigh(
     """
     if request.interval.is_empty:
         raise InvalidInput(f"interval empty: [{request.interval}]")
-    held = store.held_locks(rows)
+    held = [each for each in store.held_locks(rows) if each.lock.interval.overlaps(request.interval)]
     match decide(request, held):
         case Refuse():
             return None
@@ -127,8 +127,7 @@ def weigh(
         case Join(theirs):
             lock, is_new_holder, lost = theirs.lock, request.task_id not in theirs.holders, ()
         case Create(revoke):
-            earlier = [each.lock.version for each in held if each.lock.interval.overlaps(request.interval)]
-            version = next_version(request.type, now_ms, [*earlier, *versions])
+            version = next_version(request.type, now_ms, [*(each.lock.version for each in held), *versions])
             lock, is_new_holder, lost = _lock_of(request, data_source, version), True, revoke
     needless = superseded_by(lock, request.task_id, held) if is_new_holder else []
     return Grant(lock, is_new_holder, revoke=_shares(rows, lost), release=_shares(rows, needless, request.task_id))
