@@ -32,7 +32,7 @@ from overlord.metrics import meters
 from overlord.metrics import routes as metrics_routes
 from overlord.metrics.rows import RowGauges
 from overlord.replica import Replica, wall_clock_ms
-from overlord.runner import execution, workers
+from overlord.runner import execution, queueing, workers
 from overlord.runner import routes as runner_routes
 from overlord.segment import routes as segment_routes
 from overlord.settings import DRUID_VERSION, OverlordSettings
@@ -102,6 +102,7 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
         action_routes.router,
         workers.router,
         execution.router,
+        queueing.router,
         runner_routes.router,
         own_payload.router,
         authentication.router,

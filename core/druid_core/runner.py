@@ -150,6 +150,11 @@ class PendingReason(StrEnum):
     LOCK_HELD = "LOCK_HELD"  # another task holds a lock that it needs
     NO_RUNNER = "NO_RUNNER"  # no runner is heard of that may take it
     NO_SLOT = "NO_SLOT"  # all slots are taken, or others are before it
+    LIMIT_REACHED = "LIMIT_REACHED"  # its datasource, its type, or all together have as many slots as they may
+    KEPT_FOR_SUB_TASKS = "KEPT_FOR_SUB_TASKS"  # what slots are left are for sub-tasks of tasks that run
+    PAUSED = "PAUSED"  # its datasource is paused
+    DELAYED = "DELAYED"  # its datasource starts nothing before some time
+    THROTTLED = "THROTTLED"  # its datasource began as many in the last minute as it may
     BACKING_OFF = "BACKING_OFF"  # an attempt ended, and the next one is not due yet
     ASSIGNED = "ASSIGNED"  # a slot is its own; the runner has not said that it begins
     STARTING = "STARTING"  # its peon is being started
@@ -177,7 +182,10 @@ class Explanation(WireModel):
     message: str
     """The reason as a sentence, with names and numbers."""
     place: int | None = None
-    """With NO_SLOT: 1 is the next in line for a slot."""
+    """
+    Of one that waits: 1 is the next. In line for a slot, with NO_SLOT and whatever else holds up slots; of those of its
+    datasource that wait for locks, with LOCK_HELD. What is held up by its datasource is counted among that alone.
+    """
     lock: HeldBy | None = None
     """With LOCK_HELD."""
     attempt: int = 0

@@ -1,11 +1,13 @@
 """PENDING to ASSIGNED: a released task gets a free slot of a runner. Druid: HttpRemoteTaskRunner, fillCapacity"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from overlord.db import hints
 from overlord.db.pool import Connection
 from overlord.replica import Replica
+from overlord.task.line import Place, SlotUse, next_in_line, slot_use
+from overlord.task.queue_config import QueueRules, read_rules
 from overlord.task.token import digest, mint
 
 BATCH_TASKS = 2000
@@ -29,21 +31,59 @@ class RunnerLoad:
         return max(0, self.capacity - self.used)
 
 
-def choose_runners(runners: list[RunnerLoad], wishes: Sequence[str | None]) -> list[str | None]:
-    """
-    A runner for each wish, the one that is wished for or the least loaded; None where no slot is left for it.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What all tasks together may have."""
 
-    Earlier ones choose first. Pure but for counting the load up. Druid: EqualDistributionWorkerSelectStrategy
+    slots: int
+    """In all: what the runners offer, or the configuration allows."""
+    kept: int = 0
+    """Slots that are kept for sub-tasks."""
+    by_type: dict[str, int] = field(default_factory=dict[str, int])
+    """Of the types that have a limit, the slots that each may have."""
+
+    def full_types(self, use: SlotUse) -> list[str]:
+        return [name for name, most in self.by_type.items() if use.by_type.get(name, 0) >= most]
+
+    def keeps_the_rest(self, parents: int) -> bool:
+        """
+        Whether what `parents` do not hold is for their sub-tasks alone.
+
+        So of all slots at least one is never a parent's, and a sub-task always has one to wait for. Where there is one
+        slot in all there is none to keep: a task that may split need not.
+        """
+        return parents > 0 and parents >= self.slots - self.kept
+
+
+def bounds_of(rules: QueueRules, runners: Sequence[RunnerLoad]) -> Bounds:
+    capacity = sum(runner.capacity for runner in runners)
+    limits = {name: rules.most_of_type(name, capacity) for name in rules.types_with_limits()}
+    return Bounds(
+        rules.most_in_all(capacity),
+        rules.config.slots_kept_for_sub_tasks,
+        {name: most for name, most in limits.items() if most is not None},
+    )
+
+
+def admit(line: Sequence[Place], runners: list[RunnerLoad], bounds: Bounds, use: SlotUse) -> list[str | None]:
     """
-    chosen: list[str | None] = []
+    A runner for each in line, the one that is wished for or the least loaded; None for whoever must wait.
+
+    Who is first chooses first. Pure but for counting the loads up. Druid: EqualDistributionWorkerSelectStrategy
+    """
     free = {runner.runner_id: runner for runner in runners if runner.free}
-    for wish in wishes:
-        if wish is None and free:
-            runner = min(free.values(), key=lambda candidate: (candidate.share, candidate.runner_id))
-        else:
-            runner = free.get(wish or "")
+    total, parents, by_type = use.total, use.parents, dict(use.by_type)
+    chosen: list[str | None] = []
+    for place in line:
+        most = bounds.by_type.get(place.task_type)
+        is_full = total >= bounds.slots or (most is not None and by_type.get(place.task_type, 0) >= most)
+        held = (is_full and not place.is_only_child) or (not place.is_child and bounds.keeps_the_rest(parents))
+        runner = None if held else _runner_for(place.runner_wish, free)
         if runner is not None:
             runner.used += 1
+            total += 1
+            parents += place.splits
+            by_type[place.task_type] = by_type.get(place.task_type, 0) + 1
             if not runner.free:
                 del free[runner.runner_id]
         chosen.append(None if runner is None else runner.runner_id)
@@ -67,7 +107,7 @@ async def loads(tx: Connection, seen_since_ms: int) -> list[RunnerLoad]:
 
 async def assign_pending(tx: Connection, replica: Replica) -> int:
     """
-    Hand released tasks to free slots, highest priority and oldest first; how many.
+    Hand released tasks to free slots, in the order of the line; how many.
 
     Each becomes an assignment with a token of its own. Calling twice is calling once: a row leaves PENDING only once.
     """
@@ -76,37 +116,51 @@ async def assign_pending(tx: Connection, replica: Replica) -> int:
     wanted = min(BATCH_TASKS, sum(runner.free for runner in runners))
     if not wanted:
         return 0
-    # The first row can always be placed. Others may wish for a runner that is full by then: the next pass leaves
-    # them out, and finds what stands behind them.
-    rows = await tx.fetch(
-        """
-        SELECT task_id, attempt, runner_wish FROM nemeton_attempts
-        WHERE state = 'PENDING' AND (not_before_ms IS NULL OR not_before_ms <= $2)
-            AND (runner_wish IS NULL OR runner_wish = ANY($3))
-        ORDER BY priority DESC, submitted_ms, task_id LIMIT $1 FOR UPDATE SKIP LOCKED
-        """,
-        wanted,
+    rules = await read_rules(tx)
+    bounds, use = bounds_of(rules, runners), await slot_use(tx)
+    line = await next_in_line(
+        tx,
+        rules,
         now_ms,
-        [runner.runner_id for runner in runners if runner.free],
+        runner_ids=[runner.runner_id for runner in runners if runner.free],
+        full_types=bounds.full_types(use),
+        most=wanted,
+        most_others=0 if bounds.keeps_the_rest(use.parents) else bounds.slots - use.total,
     )
-    chosen = choose_runners(runners, [row["runner_wish"] for row in rows])
-    placed = [(row["task_id"], row["attempt"], runner) for row, runner in zip(rows, chosen, strict=True) if runner]
+    chosen = admit(line, runners, bounds, use)
+    placed = [(place, runner_id) for place, runner_id in zip(line, chosen, strict=True) if runner_id]
     if not placed:
         return 0
-    await tx.execute(
+    # a task that is being shut down at this moment is left to that
+    rows = await tx.fetch(
         """
+        WITH new AS (
+            SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::bytea[])
+                AS n (task_id, attempt, runner_id, token)
+        ),
+        still AS (
+            SELECT task_id, attempt FROM nemeton_attempts JOIN new USING (task_id, attempt)
+            WHERE state = 'PENDING' FOR UPDATE OF nemeton_attempts SKIP LOCKED
+        )
         UPDATE nemeton_attempts AS attempt
         SET state = 'ASSIGNED', runner_id = new.runner_id, token_sha256 = new.token, assigned_ms = $5
-        FROM unnest($1::text[], $2::int[], $3::text[], $4::bytea[]) AS new (task_id, attempt, runner_id, token)
+        FROM new JOIN still USING (task_id, attempt)
         WHERE attempt.task_id = new.task_id AND attempt.attempt = new.attempt
+        RETURNING attempt.runner_id
         """,
-        [task_id for task_id, _, _ in placed],
-        [attempt for _, attempt, _ in placed],
-        [runner_id for _, _, runner_id in placed],
-        [digest(mint(replica.secret, task_id, attempt)) for task_id, attempt, _ in placed],
+        [place.task_id for place, _ in placed],
+        [place.attempt for place, _ in placed],
+        [runner_id for _, runner_id in placed],
+        [digest(mint(replica.secret, place.task_id, place.attempt)) for place, _ in placed],
         now_ms,
     )
-    await hints.send(tx, *(hints.of_runner(runner_id) for _, _, runner_id in placed))
-    if len(placed) < len(rows) or len(rows) == BATCH_TASKS:
+    await hints.send(tx, *(hints.of_runner(row["runner_id"]) for row in rows))
+    if rows and (len(rows) < len(line) or len(line) == BATCH_TASKS):
         await hints.send(tx, hints.QUEUE)
-    return len(placed)
+    return len(rows)
+
+
+def _runner_for(wish: str | None, free: dict[str, RunnerLoad]) -> RunnerLoad | None:
+    if wish is None and free:
+        return min(free.values(), key=lambda candidate: (candidate.share, candidate.runner_id))
+    return free.get(wish or "")

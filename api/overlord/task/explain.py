@@ -9,7 +9,7 @@ task as for thousands.
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -23,13 +23,15 @@ from overlord.db.pool import Connection
 from overlord.lock import store as locks
 from overlord.lock.conflict import HeldLock, LockRequest, blocker
 from overlord.replica import Replica
-from overlord.task.assign import RunnerLoad, loads
+from overlord.task.assign import RunnerLoad, bounds_of, loads
+from overlord.task.line import SlotUse, Standing, slot_use, standings
+from overlord.task.queue_config import QueueRules, read_rules
 
 _TASKS = """
 SELECT task.id, task.active, task.status_payload, attempt.*
 FROM druid_tasks AS task LEFT JOIN LATERAL (
-    SELECT attempt, state, data_source, group_id, priority, lock_type, lock_intervals, runner_id, runner_wish,
-           not_before_ms, waiting_for, host, port, tls_port, k8s_pod_name, (
+    SELECT attempt, state, data_source, task_type, group_id, priority, lock_type, lock_intervals, runner_id,
+           runner_wish, not_before_ms, waiting_for, host, port, tls_port, k8s_pod_name, (
                SELECT reason FROM nemeton_attempts AS before
                WHERE before.task_id = task.id AND before.attempt = latest.attempt - 1
            ) AS reason_before
@@ -38,21 +40,17 @@ FROM druid_tasks AS task LEFT JOIN LATERAL (
 WHERE task.id = ANY($1)
 """
 
-_LINE = """
-WITH line AS (
-    SELECT task_id, runner_wish, row_number() OVER everybody AS place,
-           row_number() OVER (PARTITION BY runner_wish ORDER BY priority DESC, submitted_ms, task_id) AS among_equals,
-           count(*) FILTER (WHERE runner_wish IS NULL) OVER everybody AS before_without_wish
-    FROM nemeton_attempts WHERE state = 'PENDING' AND (not_before_ms IS NULL OR not_before_ms <= $2)
-    WINDOW everybody AS (ORDER BY priority DESC, submitted_ms, task_id)
-)
-SELECT task_id, CASE WHEN runner_wish IS NULL THEN place ELSE among_equals + before_without_wish END::int AS place
-FROM line WHERE task_id = ANY($1)
+_WAITING_LINE = """
+SELECT * FROM (
+    SELECT task_id,
+           row_number() OVER (PARTITION BY data_source ORDER BY priority DESC, submitted_ms, task_id)::int AS place
+    FROM nemeton_attempts WHERE state = 'WAITING' AND data_source = ANY($2)
+) AS line WHERE task_id = ANY($1)
 """
-"""
-The order in which slots are handed out. Before a task that wishes for a runner are those that may take that runner's
-slots: who wishes for the same one, and who has no wish.
-"""
+"""The order in which locks are given, where several become free."""
+
+_NEXT = Standing(1)
+"""Of a task that came into the line after the line was looked at."""
 
 _BREATH = 100
 """After so many tasks that wait for locks others get a turn: each is compared with all locks of its datasource."""
@@ -66,28 +64,37 @@ class Surroundings:
     runner_timeout_ms: int
     runners: Sequence[RunnerLoad]
     """Those that take work."""
-    places: Mapping[str, int]
+    standings: Mapping[str, Standing]
     """In line for a slot."""
     held: Mapping[str, Sequence[HeldLock]]
     """By datasource."""
+    waiting_places: Mapping[str, int] = field(default_factory=dict[str, int])
+    """In line for locks, among the same datasource's."""
+    rules: QueueRules = field(default_factory=QueueRules)
+    use: SlotUse = field(default_factory=SlotUse)
 
 
 async def explain_tasks(tx: Connection, replica: Replica, task_ids: Sequence[str]) -> list[Explanation]:
     """One explanation for each known id, in no order."""
     now_ms = replica.clock_ms()
     rows: list[Any] = await tx.fetch(_TASKS, list(dict.fromkeys(task_ids)))
-    waiting = {row["data_source"] for row in rows if row["active"] and row["state"] == "WAITING"}
+    waiting = [row["id"] for row in rows if row["active"] and row["state"] == "WAITING"]
     pending = [row["id"] for row in rows if row["active"] and row["state"] == "PENDING"]
+    sources = {row["data_source"] for row in rows if row["active"] and row["state"] == "WAITING"}
     held = defaultdict[str, list[locks.LockRow]](list)
-    for lock in await locks.of_data_sources(tx, waiting) if waiting else []:
+    for lock in await locks.of_data_sources(tx, sources) if waiting else []:
         held[lock.lock.data_source].append(lock)
     timeout_ms = replica.settings.runner_timeout_ms
+    rules = await read_rules(tx) if pending else QueueRules()
     around = Surroundings(
         now_ms,
         timeout_ms,
         await loads(tx, now_ms - timeout_ms) if pending else [],
-        {row["task_id"]: row["place"] for row in (await tx.fetch(_LINE, pending, now_ms) if pending else [])},
+        await standings(tx, rules, now_ms, pending) if pending else {},
         {data_source: locks.held_locks(of_source) for data_source, of_source in held.items()},
+        dict(await tx.fetch(_WAITING_LINE, waiting, list(sources)) if waiting else []),
+        rules,
+        await slot_use(tx) if pending else SlotUse(),
     )
     explained: list[Explanation] = []
     for number, row in enumerate(rows):
@@ -130,6 +137,7 @@ def explain(row: Mapping[str, Any], around: Surroundings) -> Explanation:
 
 
 def _waiting(row: Mapping[str, Any], status: TaskStatus, around: Surroundings) -> Explanation:
+    place = around.waiting_places.get(row["id"], 1)
     held = around.held.get(row["data_source"], [])
     for text in row["lock_intervals"].split(","):
         request = LockRequest(
@@ -150,9 +158,11 @@ def _waiting(row: Mapping[str, Any], status: TaskStatus, around: Surroundings) -
                 f"{lock.interval} of {lock.data_source}; this task needs {_a(request.type)} lock on "
                 f"{request.interval} and has priority {request.priority}"
             )
-            return _explanation(row, status, RunnerStatusCode.WAITING, PendingReason.LOCK_HELD, message, lock=by)
+            return _explanation(
+                row, status, RunnerStatusCode.WAITING, PendingReason.LOCK_HELD, message, place=place, lock=by
+            )
     message = "Its locks are free, and are its own with the next look at the queue"
-    return _explanation(row, status, RunnerStatusCode.WAITING, PendingReason.QUEUED, message)
+    return _explanation(row, status, RunnerStatusCode.WAITING, PendingReason.QUEUED, message, place=place)
 
 
 def _pending(row: Mapping[str, Any], status: TaskStatus, around: Surroundings) -> Explanation:
@@ -165,20 +175,66 @@ def _pending(row: Mapping[str, Any], status: TaskStatus, around: Surroundings) -
         return _explanation(row, status, RunnerStatusCode.PENDING, PendingReason.BACKING_OFF, message)
     wish: str | None = row["runner_wish"]
     runners = [runner for runner in around.runners if wish is None or runner.runner_id == wish]
+    standing = around.standings.get(row["id"], _NEXT)
+    reason, message = _hold(row, around, standing) or _no_slot(wish, runners, standing, around)
+    return _explanation(row, status, RunnerStatusCode.PENDING, reason, message, place=standing.place)
+
+
+def _hold(row: Mapping[str, Any], around: Surroundings, standing: Standing) -> tuple[PendingReason, str] | None:
+    """What holds the task up although there may be a slot; None: nothing does. The same rules as in assignment."""
+    if standing.is_only_child:
+        return None
+    name, rules, use = row["data_source"], around.rules, around.use
+    told, bounds = rules.of(name), bounds_of(rules, around.runners)
+    place = f"Place {standing.place} among those of {name}"
+    if not standing.is_child:
+        if told.paused:
+            return PendingReason.PAUSED, f"{place}: the datasource is paused"
+        if told.stops(around.now_ms):
+            return PendingReason.DELAYED, f"{place}: the datasource starts nothing before {told.not_before}"
+        if standing.starts_left is not None and standing.starts_left <= 0:
+            message = f"{place}: in the last minute it started the {told.starts_per_minute} that it may"
+            return PendingReason.THROTTLED, message
+    most = rules.most_of_source(name)
+    if most is not None and standing.source_slots >= most:
+        message = f"{place}: limit of datasource {name} reached: {standing.source_slots} of {most} slots"
+        return PendingReason.LIMIT_REACHED, message
+    kind, place = row["task_type"], f"Place {standing.place} in line for a slot"
+    of_type = bounds.by_type.get(kind)
+    if of_type is not None and use.by_type.get(kind, 0) >= of_type:
+        message = f"{place}: limit of type {kind} reached: {use.by_type.get(kind, 0)} of {of_type} slots"
+        return PendingReason.LIMIT_REACHED, message
+    if not around.runners:
+        return None
+    if rules.config.max_slots is not None and use.total >= rules.config.max_slots:
+        message = f"{place}: limit of all tasks reached: {use.total} of {rules.config.max_slots} slots"
+        return PendingReason.LIMIT_REACHED, message
+    if not standing.is_child and bounds.keeps_the_rest(use.parents):
+        parents = "a task" if use.parents == 1 else f"{use.parents} tasks"
+        holds = "holds" if use.parents == 1 else "hold"
+        message = (
+            f"{place}: {parents} that may have sub-tasks {holds} {use.parents} of {bounds.slots} slots, "
+            "and what is left is kept for these"
+        )
+        return PendingReason.KEPT_FOR_SUB_TASKS, message
+    return None
+
+
+def _no_slot(
+    wish: str | None, runners: Sequence[RunnerLoad], standing: Standing, around: Surroundings
+) -> tuple[PendingReason, str]:
     if not runners:
         who = "No runner that takes tasks" if wish is None else f"The runner {wish}, which alone may take it,"
         is_heard = "was heard of" if wish is None else "takes no tasks, or was not heard of,"
-        message = f"{who} {is_heard} in the last {around.runner_timeout_ms // 1000} s"
-        return _explanation(row, status, RunnerStatusCode.PENDING, PendingReason.NO_RUNNER, message)
+        return PendingReason.NO_RUNNER, f"{who} {is_heard} in the last {around.runner_timeout_ms // 1000} s"
     slots, free = sum(runner.capacity for runner in runners), sum(runner.free for runner in runners)
-    place = around.places.get(row["id"], 1)
-    of = "" if wish is None else f" of the runner {wish}"
-    if place <= free:
-        message = f"Place {place} in line: one of the {free} free slots{of} is its own with the next look at the queue"
+    of, place = "" if wish is None else f" of the runner {wish}", f"Place {standing.place} in line"
+    if standing.place <= free:
+        message = f"{place}: one of the {free} free slots{of} is its own with the next look at the queue"
     else:
         taken = f"the one slot{of} is taken" if slots == 1 else f"{slots - free} of the {slots} slots{of} are taken"
-        message = f"Place {place} in line for a slot: {taken}"
-    return _explanation(row, status, RunnerStatusCode.PENDING, PendingReason.NO_SLOT, message, place=place)
+        message = f"{place} for a slot: {taken}"
+    return PendingReason.NO_SLOT, message
 
 
 def _explanation(

@@ -19,7 +19,7 @@ from overlord.db import hints
 from overlord.db.pool import DATABASE_AWAY, Connection, connection, transaction
 from overlord.metrics import meters
 from overlord.replica import Replica
-from overlord.task.need import LockNeed, need_of
+from overlord.task.need import LockNeed, may_split, need_of
 
 BATCH_TASKS = 256
 """Tasks a statement at most: beyond it the commit is no longer what costs."""
@@ -30,9 +30,10 @@ _QUEUE_SIZE_KEY = 0x6E656D_71756575
 _INSERT = """
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::bytea[],
-                         $7::int[], $8::text[], $9::text[], $14::text[], $15::text[], $16::text[], $17::bigint[])
+                         $7::int[], $8::text[], $9::text[], $14::text[], $15::text[], $16::text[], $17::bigint[],
+                         $18::boolean[])
         AS t (id, datasource, payload, type, group_id, status_payload, priority, lock_type, lock_intervals,
-              context, submitter, runner_wish, lock_deadline_ms)
+              context, submitter, runner_wish, lock_deadline_ms, splits)
 ),
 stored AS (
     INSERT INTO druid_tasks (id, created_date, datasource, payload, type, group_id, active, status_payload)
@@ -43,11 +44,11 @@ stored AS (
 queued AS (
     INSERT INTO nemeton_attempts (task_id, attempt, data_source, group_id, priority, state, lock_type,
                                   lock_intervals, submitted_ms, released_ms, context, submitter, runner_wish,
-                                  lock_deadline_ms)
+                                  lock_deadline_ms, task_type, splits)
     SELECT id, 1, datasource, group_id, priority,
            CASE WHEN lock_type IS NULL THEN 'PENDING' ELSE 'WAITING' END, lock_type, lock_intervals,
            $11::bigint, CASE WHEN lock_type IS NULL THEN $11::bigint END, context, submitter, runner_wish,
-           lock_deadline_ms
+           lock_deadline_ms, type, splits
     FROM new JOIN stored USING (id)
 )
 SELECT id, pg_notify($12::text, $13::text) FROM stored
@@ -220,6 +221,7 @@ class Intake:
             [submission.origin.submitter for submission in batch],
             [submission.origin.runner_wish for submission in batch],
             [None if need is None else need.deadline_ms(now_ms) for need in needs],
+            [may_split(submission.task) for submission in batch],
         )
         return {row["id"] for row in rows}
 

@@ -1,4 +1,4 @@
-"""Which locks a task must hold before it may run. Pure."""
+"""What a task needs: locks before it may run, and slots for its sub-tasks while it does. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from druid_core.interval import Interval
 from druid_core.lock import LockType
 from druid_core.spec.ingestion import IngestionMode
+from druid_core.spec.input import InlineSource
+from druid_core.spec.partitions import RangePartitionsSpec
+from druid_core.spec.tuning import ParallelIndexTuningConfig
 from druid_core.task import FORCE_TIME_CHUNK_LOCK, IndexParallelTask, IndexTask, KillTask, NoopTask, Task
 
 
@@ -46,6 +49,21 @@ def need_of(task: Task) -> LockNeed | None:
             lock_type = _appending_type(task.context) if appends else _replacing_type(task.context)
             intervals = granularity_spec.covered()
             return LockNeed(lock_type, intervals, task.lock_timeout_ms) if intervals else None
+
+
+def may_split(task: Task) -> bool:
+    """
+    Whether `task` may hand in sub-tasks and wait for them, in a slot of its own. A peon may also do all of it itself.
+
+    Druid: ParallelIndexSupervisorTask.isParallelMode
+    """
+    if not isinstance(task, IndexParallelTask):
+        return False
+    tuning = task.spec.tuning_config
+    if not isinstance(tuning, ParallelIndexTuningConfig) or isinstance(task.spec.io_config.input_source, InlineSource):
+        return False
+    by_range = isinstance(tuning.given_or_default_partitions_spec, RangePartitionsSpec)
+    return by_range or tuning.max_num_concurrent_sub_tasks > 1
 
 
 def _appending_type(context: Mapping[str, object]) -> LockType:

@@ -40,11 +40,6 @@ SELECT EXISTS (SELECT 1 FROM nemeton_attempts WHERE state = 'WAITING') AS waitin
                    SELECT count(*) FROM nemeton_attempts AS attempt
                    WHERE attempt.runner_id = runner.runner_id AND state IN ('ASSIGNED', 'STARTING', 'RUNNING')
                )
-               AND EXISTS (
-                   SELECT 1 FROM nemeton_attempts AS attempt
-                   WHERE state = 'PENDING' AND (not_before_ms IS NULL OR not_before_ms <= $2)
-                       AND (runner_wish IS NULL OR runner_wish = runner.runner_id)
-               )
            ) AS assignable,
        EXISTS (
            SELECT 1 FROM nemeton_runners JOIN nemeton_attempts USING (runner_id)
@@ -95,7 +90,7 @@ class TaskQueue:
         self._last_pass_ms = now_ms
         strays_due = now_ms - self._strays_at_ms >= STRAYS_EVERY_MS
         async with connection(replica.pool) as held:
-            look = await held.fetchrow(_LOOK, now_ms - timeout_ms, now_ms)
+            look = await held.fetchrow(_LOOK, now_ms - timeout_ms)
         assert look is not None
         if not (strays_due or look["waiting"] or look["assignable"] or look["silent"]):
             return True

@@ -25,7 +25,7 @@ from overlord.lock.conflict import HeldLock, LockRequest, blocker
 from overlord.lock.lockbox import LockRequester
 from overlord.replica import Replica
 from overlord.task import store
-from overlord.task.need import need_of
+from overlord.task.need import may_split, need_of
 
 BATCH_TASKS = 500
 """Releases a pass at most: those that are released want their slots, which come at the end of the pass."""
@@ -144,8 +144,8 @@ async def adopt_strays(replica: Replica) -> int:
                 """
                 INSERT INTO nemeton_attempts (task_id, attempt, data_source, group_id, priority, state, lock_type,
                                               lock_intervals, submitted_ms, released_ms, context,
-                                              lock_deadline_ms)
-                VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING
+                                              lock_deadline_ms, task_type, splits)
+                VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING
                 """,
                 task.id,
                 task.data_source,
@@ -158,6 +158,8 @@ async def adopt_strays(replica: Replica) -> int:
                 replica.clock_ms() if need is None else None,
                 orjson.dumps(task.context).decode(),
                 None if need is None else need.deadline_ms(replica.clock_ms()),
+                task.type,
+                may_split(task),
             )
     return len(rows)
 

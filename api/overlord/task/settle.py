@@ -159,9 +159,9 @@ async def _queue_next(tx: Connection, ending: Ending, following: NextAttempt, no
         """
         INSERT INTO nemeton_attempts (task_id, attempt, data_source, group_id, priority, state, lock_type,
                                       lock_intervals, submitted_ms, released_ms, submitter, runner_wish, context,
-                                      not_before_ms)
+                                      not_before_ms, task_type, splits)
         SELECT task_id, attempt + 1, data_source, group_id, priority, 'PENDING', lock_type, lock_intervals,
-               submitted_ms, $3, submitter, runner_wish, context, $4
+               submitted_ms, $3, submitter, runner_wish, context, $4, task_type, splits
         FROM nemeton_attempts WHERE task_id = $1 AND attempt = $2
         """,
         ending.task_id,

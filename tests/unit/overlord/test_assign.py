@@ -2,7 +2,8 @@
 
 import pytest
 
-from overlord.task.assign import RunnerLoad, choose_runners
+from overlord.task.assign import Bounds, RunnerLoad, admit
+from overlord.task.line import Place, SlotUse
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,9 @@ from overlord.task.assign import RunnerLoad, choose_runners
         ("nobody there", [], [None, "a"], [None, None]),
     ],
 )
-def test_choose_runners(
+def test_a_runner_for_each_in_line(
     why: str, loads: list[tuple[str, int, int]], wishes: list[str | None], chosen: list[str | None]
 ) -> None:
-    assert choose_runners([RunnerLoad(*load) for load in loads], wishes) == chosen, why
+    line = [Place(f"task-{number}", 1, "noop", wish) for number, wish in enumerate(wishes)]
+    runners = [RunnerLoad(*load) for load in loads]
+    assert admit(line, runners, Bounds(100), SlotUse()) == chosen, why

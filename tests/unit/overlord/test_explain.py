@@ -10,6 +10,7 @@ from druid_core.lock import LockType, TaskLock
 from overlord.lock.conflict import HeldLock
 from overlord.task.assign import RunnerLoad
 from overlord.task.explain import Surroundings, explain
+from overlord.task.line import Standing
 
 NOW_MS = 1_767_225_600_000  # 2026-01-01T00:00:00.000Z
 ROW: dict[str, Any] = {
@@ -19,6 +20,7 @@ ROW: dict[str, Any] = {
     "attempt": 1,
     "state": "PENDING",
     "data_source": "web",
+    "task_type": "noop",
     "group_id": "g",
     "priority": 50,
     "lock_type": "EXCLUSIVE",
@@ -120,9 +122,10 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.why)
 def test_explanations(case: Case) -> None:
-    around = Surroundings(NOW_MS, 60_000, case.runners, {"t": case.place}, {"web": case.held})
+    around = Surroundings(NOW_MS, 60_000, case.runners, {"t": Standing(case.place)}, {"web": case.held})
     told = explain(ROW | case.row, around)
     assert told.reason == case.reason
     assert case.message in told.message
-    assert (told.place is not None) == (case.reason == "NO_SLOT")
+    in_line = ROW["state"] if "state" not in case.row else case.row["state"]
+    assert (told.place is not None) == (in_line in ("WAITING", "PENDING") and case.reason != "BACKING_OFF")
     assert (told.lock is not None) == (case.reason == "LOCK_HELD")
