@@ -32,8 +32,8 @@ def parent(task_id: str, data_source: str = "web") -> dict[str, Any]:
     return task
 
 
-def child(task_id: str, of_parent: str, **fields: Any) -> dict[str, Any]:
-    return noop(task_id, groupId=of_parent, **fields)
+def child(task_id: str, of_parent: str, *, data_source: str = "web", **fields: Any) -> dict[str, Any]:
+    return noop(task_id, groupId=of_parent, dataSource=data_source, **fields)
 
 
 async def configure(client: AsyncClient, config: dict[str, Any], path: str = "") -> None:
@@ -252,6 +252,37 @@ async def test_a_group_whose_first_task_does_not_run_has_no_right_of_way(app: Fa
     assert await starts(FakeRunner(overlord, capacity=1), app) == ["before"]
 
 
+async def test_a_groups_name_alone_opens_no_door_for_another_datasource(app: FastAPI, overlord: AsyncClient) -> None:
+    runner = FakeRunner(overlord, capacity=4)
+    await submit(overlord, parent("running"))
+    await runner.take()
+    await configure(overlord, {"dataSources": {"closed": {"paused": True}}})
+    await submit(overlord, child("trick", "running", data_source="closed"))
+    await submit(overlord, child("sub", "running"))
+    assert await starts(runner, app) == ["sub"]
+    assert (await explanation(overlord, "trick")).reason == "PAUSED"
+
+
+async def test_one_place_is_the_same_as_one_of_many(app: FastAPI, overlord: AsyncClient) -> None:
+    runner = FakeRunner(overlord, "worker:1", capacity=2)
+    await submit(overlord, parent("running"))
+    await runner.take()
+    await configure(overlord, {"dataSources": {"b": {"maxSlots": 1}, "c": {"paused": True}}})
+    await overlord.post(f"{V1}/worker/worker:1/disable")
+    for number in range(4):
+        priority = {"priority": 50 + number % 2}
+        for data_source in "abc":
+            await submit(overlord, of(data_source, f"{data_source}-{number}", context=priority))
+        await submit(overlord, of("a", f"wish-{number}", context=priority), **{"X-Nemeton-Runner": "worker:1"})
+        await submit(overlord, child(f"child-{number}", "running"))
+    names = [f"{name}-{number}" for name in ("a", "b", "c", "wish", "child") for number in range(4)]
+    many = (await overlord.post("/nemeton/v1/runner/explain", json=names)).json()
+    single = {name: await explanation(overlord, name) for name in names}
+    assert {name: told["place"] for name, told in many.items()} == {name: told.place for name, told in single.items()}
+    assert sorted(single[f"child-{number}"].place or 0 for number in range(4)) == [1, 2, 3, 4]
+    assert [single[f"c-{number}"].place for number in (1, 3, 0, 2)] == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -271,7 +302,7 @@ async def test_no_limit_holds_up_the_only_sub_task_of_a_running_task(
     await runner.announce()
     await configure(overlord, config)
     for number in range(2):
-        await submit(overlord, child(f"sub-{number}", "running", dataSource="web"))
+        await submit(overlord, child(f"sub-{number}", "running"))
     assert (await runner.take()).task_id == "sub-0"
     await settled(app)
     limited = "maxSlots" in config or "maxSlotsPerDataSource" in config

@@ -12,6 +12,11 @@ And the operator, on a real API server with pods that are played; it has no riva
 And the pods of an installed release on a real node of Kubernetes, which likewise needs to be asked for, and root:
 
     python -m tests.bench --only node                   medians of five (some minutes, most of it images)
+
+And an Overlord with a long line of tasks, which has no rival either:
+
+    python -m tests.bench --only queue                  100,000 tasks (some minutes)
+    python -m tests.bench --only queue --quick          5,000 tasks
 """
 
 import argparse
@@ -30,6 +35,7 @@ from tests.bench.measures import IDLE, INGEST, LIST, NOOP, POSTS, START, Plan, m
 from tests.bench.node import measure_node
 from tests.bench.pod_players import TooSlow
 from tests.bench.pods import PodPlan, measure_pods
+from tests.bench.queue import QueuePlan, measure_queue
 from tests.bench.results import Line, table
 from tests.bench.rivals import Nemeton, load_average
 from tests.support.cluster.binaries import ProgramMissing
@@ -38,7 +44,7 @@ from tests.support.druid.cluster import DruidCluster
 from tests.support.druid.install import DruidMissingError, install
 
 KINDS = (IDLE, NOOP, POSTS, INGEST, LIST, START)
-OPERATOR, NODE = "operator", "node"
+OPERATOR, NODE, QUEUE = "operator", "node", "queue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Options:
     plan: Plan
     pods: PodPlan | None
     with_node: bool
+    queue: QueuePlan | None
     with_druid: bool
     with_ours: bool
     json_file: Path | None
@@ -76,6 +83,9 @@ def main() -> int:
             except (AssertionError, ImageNotBuilt, ProgramMissing) as why:
                 say(f"The node's measures end here: {why}")
                 status = 1
+        if options.queue is not None:
+            say("A long line")
+            measure_queue(options.queue, lambda name: Nemeton(folder / name), lines, say)
         if options.with_druid:
             say("Druid 37")
             try:
@@ -118,7 +128,10 @@ def _options() -> Options:
     parser.add_argument("--repeats", type=int, help="runs of each measure, of which the median counts (5; quick: 3)")
     parser.add_argument("--finished", type=int, help="finished tasks in the list (10,000; quick: 500)")
     parser.add_argument(
-        "--only", choices=(*KINDS, OPERATOR, NODE), action="append", help="this kind of measure alone; may be repeated"
+        "--only",
+        choices=(*KINDS, OPERATOR, NODE, QUEUE),
+        action="append",
+        help="this kind of measure alone; may be repeated",
     )
     parser.add_argument("--tasks", type=int, help="DruidTasks of the operator's measures (10,000; quick: 500)")
     parser.add_argument("--no-druid", action="store_true", help="leave Druid out: our numbers alone")
@@ -126,7 +139,7 @@ def _options() -> Options:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run there, too")
     parser.add_argument("--folder", type=Path, help="keep logs and data there; else a temporary folder, removed after")
     given = parser.parse_args()
-    races = frozenset(given.only or KINDS) - {OPERATOR, NODE}
+    races = frozenset(given.only or KINDS) - {OPERATOR, NODE, QUEUE}
     tasks = given.tasks or (500 if given.quick else 10_000)
     return Options(
         plan=Plan(
@@ -138,11 +151,16 @@ def _options() -> Options:
         ),
         pods=PodPlan(tasks, max(50, tasks // 10), 60 + tasks / 10) if OPERATOR in (given.only or ()) else None,
         with_node=NODE in (given.only or ()),
+        queue=_queue_plan(quick=given.quick) if QUEUE in (given.only or ()) else None,
         with_druid=bool(races) and not given.no_druid,
         with_ours=bool(races) and not given.no_ours,
         json_file=given.json,
         folder=given.folder,
     )
+
+
+def _queue_plan(*, quick: bool) -> QueuePlan:
+    return QueuePlan(5000, 3) if quick else QueuePlan(100_000, 10)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,10 @@ class Nemeton:
         return self._only("postgres -D", "bin/postgres")
 
     @property
+    def database_url(self) -> str:
+        return f"postgresql://postgres@/nemeton?host={self._folder / 'data' / 'run' / 'postgres'}"
+
+    @property
     def deep_storage(self) -> Path:
         return self._folder / "deep"
 

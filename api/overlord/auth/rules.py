@@ -109,6 +109,8 @@ RULES: Sequence[Rule] = (
     # users and roles
     _rule(ANY_METHOD, "/druid-ext/basic-security/*", SECURITY),
     # ours
+    _rule(ANY_METHOD, "/nemeton/v1/queue/config", CONFIG),
+    _rule(ANY_METHOD, "/nemeton/v1/queue/config/*", CONFIG),
     _rule("POST", "/nemeton/v1/runner/*", Asks.RUNNER),
     _rule("GET", "/nemeton/v1/task/{}/payload", Asks.TOKEN),
 )

@@ -141,6 +141,9 @@ _WINDOW = parameter(
 )
 _MAX = parameter("max", "At most so many finished tasks; `n` says the same.", "integer", 100)
 
+_LIMIT = parameter("limit", "A page of at most so many tasks; not Druid's.", "integer", 100)
+_AFTER = parameter("after", "With `limit`: the id of the last task of the page before; not Druid's.")
+
 LIST: dict[str, Any] = {
     "parameters": [
         parameter("state", "pending, waiting, running or complete, in any case.", example="running"),
@@ -148,6 +151,8 @@ LIST: dict[str, Any] = {
         _WINDOW,
         _MAX,
         _TYPE,
+        _LIMIT,
+        _AFTER,
     ]
 }
-LIST_OF_STATE: dict[str, Any] = {"parameters": [_DATA_SOURCE, _WINDOW, _MAX, _TYPE]}
+LIST_OF_STATE: dict[str, Any] = {"parameters": [_DATA_SOURCE, _WINDOW, _MAX, _TYPE, _LIMIT, _AFTER]}

@@ -25,7 +25,7 @@ class Place:
     splits: bool = False
     """It may have sub-tasks."""
     is_child: bool = False
-    """Its group is that of a task that holds a slot."""
+    """Its group is that of a task of the same datasource that holds a slot."""
     is_only_child: bool = False
     """And none of that group has a slot: no limit holds it up, because its parent waits for it."""
 
@@ -84,9 +84,11 @@ _FITS = "(runner_wish IS NULL OR runner_wish = ANY($7::text[]))"
 
 _IS_CHILD = f"""
     group_id <> task_id AND EXISTS (
-        SELECT 1 FROM nemeton_attempts AS parent WHERE parent.task_id = waits.group_id AND {_HOLDS} AND NOT finished
+        SELECT 1 FROM nemeton_attempts AS parent
+        WHERE parent.task_id = waits.group_id AND parent.data_source = waits.data_source AND {_HOLDS} AND NOT finished
     )
 """
+"""Of the parent's own datasource: a group's name alone gets nobody past the limits of another one."""
 
 _ORDER = "priority DESC, submitted_ms, task_id"
 
@@ -140,20 +142,26 @@ From one datasource to the next is one step in an index, and of each no more row
 pass costs what there are datasources, not what there are tasks.
 """
 
-_STANDINGS = f"""
+_LINE = f"""
 WITH {_TOLD}, {_USED}, {_SIBLINGS},
 line AS (
-    SELECT waits.*, nth + COALESCE(used.slots, 0) AS share, COALESCE(used.slots, 0) AS source_slots, told.starts,
+    SELECT task_id, group_id, runner_wish, priority, submitted_ms, is_child, nth, told.starts,
+           nth + COALESCE(used.slots, 0) AS share, COALESCE(used.slots, 0) AS source_slots,
            NOT is_child AND (told.stopped IS TRUE OR nth > {_ROOM}) IS TRUE AS is_held
     FROM (
-        SELECT *, row_number() OVER (PARTITION BY data_source, is_child ORDER BY {_ORDER}) AS nth
-        FROM (
-            SELECT task_id, group_id, data_source, runner_wish, priority, submitted_ms, {_IS_CHILD} AS is_child
-            FROM nemeton_attempts AS waits WHERE {_DUE}
-        ) AS due
+        SELECT *, FALSE AS is_child, row_number() OVER (PARTITION BY data_source ORDER BY {_ORDER}) AS nth
+        FROM nemeton_attempts AS waits WHERE {_DUE} AND NOT ({_IS_CHILD})
+        UNION ALL
+        SELECT *, TRUE AS is_child, 0 AS nth FROM nemeton_attempts AS waits WHERE {_DUE} AND {_IS_CHILD}
     ) AS waits
     LEFT JOIN told ON told.name = data_source LEFT JOIN used ON used.name = data_source
-),
+)
+"""
+
+_STANDING = "is_child, is_child AND siblings.slots IS NULL AS is_only_child, source_slots, starts"
+
+_RANKED = f"""
+{_LINE},
 placed AS (
     SELECT *, row_number() OVER everybody AS place,
            row_number() OVER (
@@ -165,14 +173,28 @@ placed AS (
 )
 SELECT task_id, (
            CASE WHEN is_held THEN nth WHEN runner_wish IS NULL THEN place ELSE among_equals + before_without_wish END
-       )::int AS place,
-       is_child, is_child AND siblings.slots IS NULL AS is_only_child, source_slots, starts
+       )::int AS place, {_STANDING}
 FROM placed LEFT JOIN siblings USING (group_id) WHERE task_id = ANY($7::text[])
 """
 """
 Before a task that wishes for a runner are those that may take that runner's slots: who wishes for the same one, and
 who has no wish. What a datasource is held up with is before nobody else's.
 """
+
+_COUNTED = f"""
+{_LINE}
+SELECT task_id, (CASE WHEN is_held THEN nth ELSE 1 + (
+           SELECT count(*) FROM line AS other
+           WHERE NOT other.is_held
+               AND (mine.runner_wish IS NULL OR other.runner_wish IS NULL OR other.runner_wish = mine.runner_wish)
+               AND (NOT other.is_child, -other.priority, other.share, other.submitted_ms, other.task_id)
+                   < (NOT mine.is_child, -mine.priority, mine.share, mine.submitted_ms, mine.task_id)
+       ) END)::int AS place, {_STANDING}
+FROM line AS mine LEFT JOIN siblings USING (group_id) WHERE task_id = ANY($7::text[])
+"""
+"""The same for few tasks: counting who is before one of them is cheaper than putting all in order."""
+
+_FEW = 3
 
 _USE = f"""
 SELECT task_type, count(*)::int AS slots, (count(*) FILTER (WHERE splits AND NOT finished))::int AS parents
@@ -216,7 +238,8 @@ async def next_in_line(
 
 async def standings(tx: Connection, rules: QueueRules, now_ms: int, task_ids: Sequence[str]) -> dict[str, Standing]:
     """Where each of the tasks stands that are in line and due."""
-    rows: list[Any] = await tx.fetch(_STANDINGS, *_told(rules, now_ms), now_ms, list(task_ids))
+    statement = _COUNTED if len(task_ids) <= _FEW else _RANKED
+    rows: list[Any] = await tx.fetch(statement, *_told(rules, now_ms), now_ms, list(task_ids))
     return {row["task_id"]: Standing(*list(row.values())[1:]) for row in rows}
 
 

@@ -29,6 +29,13 @@ _RUNNER_STATUS = {
 }
 """What an open attempt's state is called in Druid's answers; no open attempt is WAITING."""
 
+_STATES_OF = {
+    "waiting": "(attempt.state IS NULL OR attempt.state = 'WAITING')",
+    "pending": "attempt.state IN ('PENDING', 'ASSIGNED', 'STARTING')",
+    "running": "attempt.state = 'RUNNING'",
+}
+"""The same, the other way round: a list of the few that run must not read the many that wait."""
+
 _UNKNOWN_LOCATION: dict[str, Any] = {"host": None, "port": -1, "tlsPort": -1}
 
 _COLUMNS = """
@@ -60,6 +67,30 @@ class TaskFilter:
     max_finished: int | None = None
     is_visible: Callable[[str], bool] | None = None
     """Which datasources whoever asks may see; None: all."""
+    page: "Page | None" = None
+    """A part of the list; None: the whole."""
+
+
+class NoSuchPage(InvalidInput):
+    """What is asked for is no page of a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list. Druid has no pages."""
+
+    limit: int
+    after: str | None = None
+    """The id of the last task of the page before; None: the first page."""
+
+
+@dataclass(frozen=True, slots=True)
+class _After:
+    """Where a page begins: behind this task."""
+
+    active: bool
+    created: str
+    task_id: str
 
 
 def parse_window(text: str) -> Interval:
@@ -75,19 +106,23 @@ async def tasks(tx: Connection, wanted: TaskFilter) -> list[dict[str, Any]]:
     """
     TaskStatusPlus of each task: finished ones first, newest first, then active ones, oldest first.
 
-    Raises InvalidInput when `max_finished` is negative.
+    Raises InvalidInput when `max_finished` is negative, and NoSuchPage for a page after a task that is unknown.
     """
     if wanted.max_finished is not None and wanted.max_finished < 0:
         raise InvalidInput(f"Invalid value for max: [{wanted.max_finished}] is negative")
+    page, after = wanted.page, None
+    if page is not None and page.after is not None:
+        row = await tx.fetchrow("SELECT active, created_date, id FROM druid_tasks WHERE id = $1", page.after)
+        if row is None:
+            raise NoSuchPage(f"Invalid value for after: no task has the id [{page.after}]")
+        after = _After(*row.values())
+    left = None if page is None else page.limit
     shown: list[dict[str, Any]] = []
-    if wanted.state in (None, "complete"):
-        shown += await _finished(tx, wanted)
-    if wanted.state != "complete":
-        active = await _active(tx, wanted)
-        if wanted.state is not None:
-            runner_status = wanted.state.upper()
-            active = [task for task in active if task["runnerStatusCode"] == runner_status]
-        shown += active
+    if wanted.state in (None, "complete") and (after is None or not after.active):
+        shown += await _finished(tx, wanted, _least(wanted.max_finished, left), after)
+    if wanted.state != "complete" and (left is None or len(shown) < left):
+        active_after = after if after is not None and after.active else None
+        shown += await _active(tx, wanted, None if left is None else left - len(shown), active_after)
     return shown
 
 
@@ -131,7 +166,7 @@ async def statuses(tx: Connection, task_ids: list[str]) -> dict[str, Any]:
     return found
 
 
-async def _finished(tx: Connection, wanted: TaskFilter) -> list[dict[str, Any]]:
+async def _finished(tx: Connection, wanted: TaskFilter, most: int | None, after: _After | None) -> list[dict[str, Any]]:
     created_from = format_instant(wanted.created.start_ms if wanted.created else wanted.finished_since_ms)
     where = ["NOT task.active", "task.created_date >= $1"]
     values: list[Any] = [created_from]
@@ -139,32 +174,48 @@ async def _finished(tx: Connection, wanted: TaskFilter) -> list[dict[str, Any]]:
         values.append(format_instant(wanted.created.end_ms))
         where.append(f"task.created_date < ${len(values)}")
     _narrow(wanted, where, values)
+    if after is not None:
+        values += [after.created, after.task_id]
+        where.append(f"(task.created_date, task.id) < (${len(values) - 1}, ${len(values)})")
     visible = wanted.is_visible
     # what nobody is shown does not count
-    values.append(wanted.max_finished if visible is None else None)
+    values.append(most if visible is None else None)
     rows = await tx.fetch(
         f"SELECT {_COLUMNS}, task.status_payload FROM druid_tasks AS task WHERE {' AND '.join(where)} "
         f"ORDER BY task.created_date DESC, task.id DESC LIMIT ${len(values)}",
         *values,
     )
     if visible is not None:
-        rows = [row for row in rows if visible(row["datasource"])][: wanted.max_finished]
+        rows = [row for row in rows if visible(row["datasource"])][:most]
     return [_finished_task(row) for row in rows]
 
 
-async def _active(tx: Connection, wanted: TaskFilter) -> list[dict[str, Any]]:
+async def _active(tx: Connection, wanted: TaskFilter, most: int | None, after: _After | None) -> list[dict[str, Any]]:
     where, values = ["task.active"], list[Any]()
     if wanted.created is not None:
         values += [format_instant(wanted.created.start_ms), format_instant(wanted.created.end_ms)]
         where += ["task.created_date >= $1", "task.created_date < $2"]
     _narrow(wanted, where, values)
+    if after is not None:
+        values += [after.created, after.task_id]
+        where.append(f"(task.created_date, task.id) > (${len(values) - 1}, ${len(values)})")
+    if wanted.state is not None:
+        where.append(_STATES_OF[wanted.state])
+    visible = wanted.is_visible
+    values.append(most if visible is None else None)
     rows = await tx.fetch(
         f"SELECT {_COLUMNS}, {_ATTEMPT_COLUMNS} FROM druid_tasks AS task {_ATTEMPT} WHERE {' AND '.join(where)} "
-        "ORDER BY task.created_date, task.id",
+        f"ORDER BY task.created_date, task.id LIMIT ${len(values)}",
         *values,
     )
-    visible = wanted.is_visible
-    return [_active_task(row) for row in rows if visible is None or visible(row["datasource"])]
+    if visible is not None:
+        rows = [row for row in rows if visible(row["datasource"])][:most]
+    return [_active_task(row) for row in rows]
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    """The smaller of two limits, of which None is none."""
+    return min((limit for limit in (one, other) if limit is not None), default=None)
 
 
 def _narrow(wanted: TaskFilter, where: list[str], values: list[Any]) -> None:

@@ -23,7 +23,7 @@ from overlord.task import listing, store
 from overlord.task.admission import check_admission, check_inputs
 from overlord.task.explain import explain_tasks
 from overlord.task.intake import ANYBODY, Intake, Origin
-from overlord.task.listing import TaskFilter
+from overlord.task.listing import NoSuchPage, TaskFilter
 from overlord.web import accepts_json, empty_answer, error_answer, is_json, json_answer, json_body, query, text_answer
 
 router = APIRouter(prefix="/druid/indexer/v1", tags=["Tasks"])
@@ -290,6 +290,7 @@ async def _list(request: Request, state: str | None) -> Response:
     caller = caller_of(request)
     try:
         max_finished = _count(query(request, "max") or query(request, "n"))
+        limit = _count(query(request, "limit"))
     except ValueError:
         return empty_answer(404)
     window = query(request, "createdTimeInterval")
@@ -305,9 +306,12 @@ async def _list(request: Request, state: str | None) -> Response:
             finished_since_ms=replica.clock_ms() - replica.settings.recently_finished_ms,
             max_finished=max_finished,
             is_visible=visible_data_sources(caller),
+            page=_page(limit, query(request, "after")),
         )
         async with connection(replica.pool) as tx:
             tasks: list[dict[str, Any]] = await listing.tasks(tx, wanted)
+    except NoSuchPage:
+        raise
     except InvalidInput as error:
         # Druid answers 500 with a page of HTML; the status is kept, because clients may tell by it
         return error_answer(Unreadable(str(error)))
@@ -327,6 +331,17 @@ def _origin(request: Request) -> Origin:
         if value is not None and not 0 < len(value) <= _LONGEST_NAME:
             raise InvalidInput(f"The header {name} has {len(value)} characters: expected 1 to {_LONGEST_NAME}")
     return Origin(submitter, runner_id)
+
+
+def _page(limit: int | None, after: str | None) -> listing.Page | None:
+    """Raises NoSuchPage."""
+    if limit is None:
+        if after:
+            raise NoSuchPage("Invalid value for after: it goes with a limit")
+        return None
+    if limit < 1:
+        raise NoSuchPage(f"Invalid value for limit: [{limit}] is less than 1")
+    return listing.Page(limit, after or None)
 
 
 def _count(text: str | None) -> int | None:
