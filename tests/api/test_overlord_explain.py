@@ -10,7 +10,7 @@ from druid_core.runner import OPERATOR, AttemptState, PendingReason
 from druid_core.status import TaskStatus
 from overlord.db.pool import Pool
 from tests.support.fake_runner import FakeRunner, update_status
-from tests.support.overlord_calls import V1, explanation, in_state, submit
+from tests.support.overlord_calls import V1, explanation, in_state, submit, until
 from tests.support.task_specs import index_parallel, kill, noop
 
 DAY = ["2026-01-01/2026-01-02"]
@@ -92,6 +92,11 @@ async def test_slots_of_other_runners_do_not_count_for_who_wishes_for_one(overlo
     for number in range(3):
         await submit(overlord, noop(f"picky-{number}"), **{"X-Nemeton-Runner": "release"})
     await wished.take()
+
+    async def second_has_a_slot() -> bool:
+        return (await explanation(overlord, "picky-1")).reason == PendingReason.ASSIGNED
+
+    await until(second_has_a_slot)
     await submit(overlord, noop("easy"))
     await submit(overlord, noop("last"), **{"X-Nemeton-Runner": "release"})
     await submit(overlord, noop("absent"), **{"X-Nemeton-Runner": "nobody"})
