@@ -142,6 +142,8 @@ From one datasource to the next is one step in an index, and of each no more row
 pass costs what there are datasources, not what there are tasks.
 """
 
+_OF_LINE = "task_id, group_id, data_source, runner_wish, priority, submitted_ms"
+
 _LINE = f"""
 WITH {_TOLD}, {_USED}, {_SIBLINGS},
 line AS (
@@ -149,10 +151,10 @@ line AS (
            nth + COALESCE(used.slots, 0) AS share, COALESCE(used.slots, 0) AS source_slots,
            NOT is_child AND (told.stopped IS TRUE OR nth > {_ROOM}) IS TRUE AS is_held
     FROM (
-        SELECT *, FALSE AS is_child, row_number() OVER (PARTITION BY data_source ORDER BY {_ORDER}) AS nth
+        SELECT {_OF_LINE}, FALSE AS is_child, row_number() OVER (PARTITION BY data_source ORDER BY {_ORDER}) AS nth
         FROM nemeton_attempts AS waits WHERE {_DUE} AND NOT ({_IS_CHILD})
         UNION ALL
-        SELECT *, TRUE AS is_child, 0 AS nth FROM nemeton_attempts AS waits WHERE {_DUE} AND {_IS_CHILD}
+        SELECT {_OF_LINE}, TRUE AS is_child, 0::bigint AS nth FROM nemeton_attempts AS waits WHERE {_DUE} AND {_IS_CHILD}
     ) AS waits
     LEFT JOIN told ON told.name = data_source LEFT JOIN used ON used.name = data_source
 )
