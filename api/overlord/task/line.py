@@ -154,7 +154,8 @@ line AS (
         SELECT {_OF_LINE}, FALSE AS is_child, row_number() OVER (PARTITION BY data_source ORDER BY {_ORDER}) AS nth
         FROM nemeton_attempts AS waits WHERE {_DUE} AND NOT ({_IS_CHILD})
         UNION ALL
-        SELECT {_OF_LINE}, TRUE AS is_child, 0::bigint AS nth FROM nemeton_attempts AS waits WHERE {_DUE} AND {_IS_CHILD}
+        SELECT {_OF_LINE}, TRUE AS is_child, 0::bigint AS nth
+        FROM nemeton_attempts AS waits WHERE {_DUE} AND {_IS_CHILD}
     ) AS waits
     LEFT JOIN told ON told.name = data_source LEFT JOIN used ON used.name = data_source
 )
