@@ -7,6 +7,7 @@ on. The same seed makes the same episodes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -46,9 +47,9 @@ _DOINGS = {
 }
 
 
-def episodes(seed: int, steps: int) -> Iterator[list[Step]]:
-    """Episodes of `STEPS_AN_EPISODE` that have `steps` steps together, rounded up."""
-    for number in range(-(-steps // STEPS_AN_EPISODE)):
+def episodes(seed: int) -> Iterator[list[Step]]:
+    """Episodes of `STEPS_AN_EPISODE` steps without end."""
+    for number in count():
         yield _Episode(Random(f"{seed} {number}")).steps()
 
 

@@ -185,11 +185,11 @@ async def _play(
     comparison: Comparison, steps: int, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed: int = request.config.getoption("--seed", default=None) or SEED
-    for episode in episodes(seed, steps):
-        await comparison.play(episode)
-    counts = comparison.counts
+    counts, lives = comparison.counts, episodes(seed)
+    while counts["steps"] < steps:
+        await comparison.play(next(lives))
     with capsys.disabled():
         print(f"\nlock steps beside Druid's, seed {seed}: {dict(counts)}")
-    assert counts["steps"] > steps * 0.95, "few episodes end early"
+    assert counts["episodes ended early"] <= steps / 1000
     assert counts["granted"] > steps / 10
     assert counts["refused"] > steps / 20
