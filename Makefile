@@ -7,7 +7,7 @@ TASKS ?= 300
 PATHS := core api operator peon-image cli images tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast test-cluster cluster-programs images lint format bench chaos clean
+.PHONY: help setup demo up test test-fast test-cluster cluster-programs images lint format docs bench chaos clean
 
 help: ## print this
 	@echo "Nemeton. The first two to know: make demo, make test."
@@ -52,6 +52,9 @@ lint: setup ## ruff, pyright strict, import contracts, and the lock file fits py
 format: setup ## put the code into its form
 	$(BIN)/ruff check --fix $(PATHS)
 	$(BIN)/ruff format $(PATHS)
+
+docs: setup ## write the table of endpoints in docs/compatibility.md from the tests that prove it
+	$(BIN)/python -m tests.support.compatibility
 
 bench: setup ## measure against Apache Druid (docs/benchmarks.md says what and how)
 	$(BIN)/python -m tests.bench

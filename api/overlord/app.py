@@ -14,13 +14,14 @@ from starlette.responses import Response
 
 from druid_core.errors import InvalidInput, NemetonError, Unavailable
 from druid_core.storage.task_logs import TaskLogs
-from overlord import events, node
+from overlord import events, node, refused
 from overlord.action import routes as action_routes
 from overlord.action.allocation import Allocations
 from overlord.auth import authentication, authorization
 from overlord.auth import payload as own_payload
 from overlord.auth.directory import Directory
 from overlord.auth.opening import ensure_administrator, gate_of
+from overlord.compaction import routes as compaction_routes
 from overlord.db.hints import Hints
 from overlord.db.opening import open_database
 from overlord.db.pool import DATABASE_AWAY
@@ -36,6 +37,7 @@ from overlord.runner import execution, queueing, workers
 from overlord.runner import routes as runner_routes
 from overlord.segment import routes as segment_routes
 from overlord.settings import DRUID_VERSION, OverlordSettings
+from overlord.supervisor import routes as supervisor_routes
 from overlord.task import routes as task_routes
 from overlord.task.intake import Intake
 from overlord.task.queue import TaskQueue
@@ -99,6 +101,8 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
         task_routes.router,
         log_routes.router,
         segment_routes.router,
+        supervisor_routes.router,
+        compaction_routes.router,
         action_routes.router,
         workers.router,
         execution.router,
@@ -108,6 +112,7 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
         authentication.router,
         authorization.router,
         node.router,
+        refused.router,
         metrics_routes.router,
     ):
         app.include_router(router)

@@ -4,11 +4,9 @@ Who changed what, when and why: a row of `druid_audit` for every change that a p
 Druid: AuditManager, SQLAuditManager. A row's payload is the whole entry, as Druid's own services read it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 import orjson
 from starlette.requests import Request
 
@@ -153,13 +151,14 @@ class Window:
         return cls(window, limit)
 
 
-async def entries(tx: Connection, key: str, kind: str, window: Window) -> Sequence[asyncpg.Record]:
-    """The payloads of the entries of `key`, newest first."""
-    return await tx.fetch(
-        """
+async def entries(tx: Connection, key: str, kind: str, window: Window) -> list[bytes]:
+    """The entries of `key`: those of a time oldest first, those of a count newest first, as in Druid."""
+    order = "" if window.count is None else "DESC"
+    rows = await tx.fetch(
+        f"""
         SELECT payload FROM druid_audit
         WHERE audit_key = $1 AND type = $2 AND created_date >= $3 AND created_date < $4
-        ORDER BY created_date DESC, id DESC LIMIT $5
+        ORDER BY created_date {order}, id {order} LIMIT $5
         """,
         key,
         kind,
@@ -167,3 +166,4 @@ async def entries(tx: Connection, key: str, kind: str, window: Window) -> Sequen
         window.interval.end,
         window.count,
     )
+    return [row["payload"] for row in rows]

@@ -63,6 +63,10 @@ class BodyTooSlow(NemetonError):
     """A request body that does not go on."""
 
 
+class Unsupported(NemetonError):
+    """What Druid can do and this Overlord cannot, or not with what it was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """How one kind of error is answered. Druid: DruidException"""
@@ -106,6 +110,7 @@ PROBLEMS: dict[type[NemetonError], Problem] = {
     NotFound: Problem(404, "notFound", "USER", "NOT_FOUND"),
     Conflict: Problem(409, "general", "USER", "CONFLICT"),
     CapacityExceeded: Problem(429, "general", "ADMIN", "CAPACITY_EXCEEDED"),
+    Unsupported: Problem(501, "general", "USER", "UNSUPPORTED"),
     Unavailable: Problem(503, "general", "OPERATOR", "SERVICE_UNAVAILABLE"),
     StorageError: UNEXPECTED,
     NemetonError: UNEXPECTED,

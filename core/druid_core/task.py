@@ -30,6 +30,7 @@ from druid_core.spec.jackson import (
     refuse,
 )
 from druid_core.spec.type_ids import TypeIds
+from druid_core.supervisor_type import SUPERVISOR_PATH, SUPERVISOR_TYPES
 from druid_core.task_id import check_name, check_storable, new_noop_id, new_task_id
 
 _COMMON = "org.apache.druid.indexing.common.task"
@@ -287,6 +288,7 @@ def redacted(task_wire: dict[str, Any]) -> dict[str, Any]:
 
 def _parse(raw: object, now_ms: int, validation: dict[str, Any]) -> Task:
     try:
+        _refuse_supervisor(raw)
         fields = cast("dict[str, Any]", _TYPE.read(raw))
         match fields["type"]:
             case "noop":
@@ -315,6 +317,13 @@ def _read_lock_timeout(context: Mapping[str, Any]) -> int | None:
         return read_int(value)
     except InvalidInput as error:
         raise InvalidTask(f"context [{LOCK_TIMEOUT}] must be a whole number of milliseconds, not [{value}]") from error
+
+
+def _refuse_supervisor(raw: object) -> None:
+    """Raises InvalidTask for what belongs to another door."""
+    kind = cast("dict[str, Any]", raw).get("type") if isinstance(raw, dict) else None
+    if isinstance(kind, str) and kind in SUPERVISOR_TYPES:
+        raise InvalidTask(f"This is the spec of a supervisor, of type [{kind}]: post it to {SUPERVISOR_PATH}")
 
 
 def _noop(raw: dict[str, Any], now_ms: int) -> NoopTask:

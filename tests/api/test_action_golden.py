@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from httpx import AsyncClient
 
 from druid_core.segment import DataSegment
@@ -45,6 +46,7 @@ async def status_of(overlord: AsyncClient, name: str) -> str:
     return (await overlord.get(f"/druid/indexer/v1/task/{task_id}/status")).json()["status"]["statusCode"]
 
 
+@pytest.mark.route("POST /druid/indexer/v1/action", "same")
 async def test_an_overwriting_and_an_appending_java_peon_are_answered_as_by_druid(
     overlord: AsyncClient, pool: Pool
 ) -> None:
@@ -59,6 +61,7 @@ async def test_an_overwriting_and_an_appending_java_peon_are_answered_as_by_drui
     assert numbers == [{"type": "numbered", "partitionNum": number, "partitions": 1} for number in (0, 1)]
 
 
+@pytest.mark.route("POST /druid/indexer/v1/action", "same")
 async def test_a_killing_java_peon_is_answered_as_by_druid(overlord: AsyncClient, pool: Pool) -> None:
     calls = {call["action"]["type"]: call for call in GOLDEN["kill"]["calls"]}
     (doomed,) = calls["segmentListUnused"]["answer"]["result"]

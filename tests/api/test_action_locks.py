@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from httpx import AsyncClient
 
 from overlord.db.pool import Pool, transaction
@@ -102,6 +103,11 @@ async def test_the_stored_task_counts_and_not_the_posted_one(overlord: AsyncClie
     assert (lock["groupId"], lock["dataSource"], lock["priority"]) == ("t1", "web", 25)
 
 
+@pytest.mark.route(
+    "POST /druid/indexer/v1/action",
+    "differs",
+    "Java peons send their task and no token, ours a token: both work; what counts is the stored task",
+)
 async def test_our_peon_acts_for_its_own_task_with_its_token(overlord: AsyncClient, pool: Pool) -> None:
     peon = await start(overlord, "t1")
     bearer = await token_for(pool, "t1")
@@ -280,6 +286,7 @@ async def shown(overlord: AsyncClient, path: str, *filters: dict[str, Any]) -> A
     return response.json()
 
 
+@pytest.mark.route("POST /druid/indexer/v1/lockedIntervals/v2", "same")
 async def test_locked_intervals_are_shown_by_datasource_and_priority(overlord: AsyncClient) -> None:
     first, second = await start(overlord, "t1", group="g"), await start(overlord, "t2", group="g")
     await first.lock(DAY)
@@ -290,6 +297,7 @@ async def test_locked_intervals_are_shown_by_datasource_and_priority(overlord: A
     assert await shown(overlord, "lockedIntervals/v2", {"datasource": "none"}) == {}
 
 
+@pytest.mark.route("POST /druid/indexer/v1/activeLocks", "same")
 async def test_active_locks_are_shown_once_with_their_granularity(overlord: AsyncClient) -> None:
     first, second = await start(overlord, "t1", group="g"), await start(overlord, "t2", group="g")
     lock = await first.lock(DAY)
@@ -314,6 +322,8 @@ async def test_append_locks_do_not_hinder_those_who_may_stand_beside_them(overlo
     assert await shown(overlord, "lockedIntervals/v2", {"datasource": "web"}) == {"web": [DAY]}
 
 
+@pytest.mark.route("POST /druid/indexer/v1/lockedIntervals/v2", "same")
+@pytest.mark.route("POST /druid/indexer/v1/activeLocks", "same")
 async def test_a_listing_without_a_filter_is_refused(overlord: AsyncClient) -> None:
     for path in ("lockedIntervals/v2", "activeLocks"):
         response = await overlord.post(f"/druid/indexer/v1/{path}", json=[])

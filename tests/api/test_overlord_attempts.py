@@ -327,6 +327,12 @@ async def test_a_list_of_reports_is_taken_whole(overlord: AsyncClient, pool: Poo
     assert len(orders.forget) == len(orders.outcomes) == 6
 
 
+@pytest.mark.route(
+    "GET /druid/indexer/v1/workers",
+    "differs",
+    "A worker is a runner that announced itself within the last minute, an operator one of category "
+    "`_k8s_worker_category`. Druid's Kubernetes runner answers 500",
+)
 async def test_workers_show_an_operator_as_one_worker_of_pods(overlord: AsyncClient) -> None:
     runner = operator(overlord, capacity=7)
     await submit(overlord, noop("shown"))

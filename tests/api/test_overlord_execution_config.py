@@ -28,6 +28,8 @@ async def test_it_is_empty_until_it_is_set(overlord: AsyncClient) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
+@pytest.mark.route("GET /druid/indexer/v1/k8s/taskrunner/executionconfig", "same")
+@pytest.mark.route("POST /druid/indexer/v1/k8s/taskrunner/executionconfig", "same")
 async def test_what_is_left_out_stays_as_it_was(overlord: AsyncClient) -> None:
     for config in ({"capacity": 20}, {"type": "default", "podTemplateSelectStrategy": BY_TYPE, "capacity": None}):
         answer = await overlord.post(PATH, json=config)
@@ -48,6 +50,11 @@ async def test_what_is_left_out_stays_as_it_was(overlord: AsyncClient) -> None:
     }
 
 
+@pytest.mark.route(
+    "POST /druid/indexer/v1/k8s/taskrunner/executionconfig",
+    "differs",
+    "What cannot be read is refused with a message that names the field",
+)
 @pytest.mark.parametrize(
     ("body", "named"),
     [
@@ -73,11 +80,12 @@ async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
     assert (await overlord.get(PATH)).content == b""
 
 
+@pytest.mark.route("GET /druid/indexer/v1/k8s/taskrunner/executionconfig/history", "same")
 async def test_every_change_is_in_the_history(overlord: AsyncClient) -> None:
     headers = {"X-Druid-Author": "oak", "X-Druid-Comment": "more room"}
     for capacity in (1, 2):
         await overlord.post(PATH, json={"capacity": capacity}, headers=headers)
-    newest, oldest = (await overlord.get(f"{PATH}/history")).json()
+    oldest, newest = (await overlord.get(f"{PATH}/history")).json()
     assert [orjson.loads(entry["payload"])["capacity"] for entry in (newest, oldest)] == [2, 1]
     assert newest["key"] == "k8s.taskrunner.config"
     assert (newest["auditInfo"]["author"], newest["auditInfo"]["comment"]) == ("oak", "more room")
@@ -98,6 +106,11 @@ async def test_operators_are_told_and_runners_of_processes_are_not(overlord: Asy
     assert (await processes.announce()).execution is None
 
 
+@pytest.mark.route(
+    "POST /druid/indexer/v1/k8s/taskrunner/executionconfig",
+    "differs",
+    "Its `capacity` holds for every operator that announces itself, and counts at once",
+)
 @pytest.mark.parametrize(("configured", "announced", "slots"), [(3, 1, 3), (1, 3, 1), (0, 3, 0), (5, 0, 0)])
 async def test_its_capacity_counts_instead_of_the_announced_one(
     overlord: AsyncClient, pool: Pool, configured: int, announced: int, slots: int

@@ -16,6 +16,12 @@ from tests.support.task_specs import index_parallel, kill, noop
 DAY = ["2026-01-01/2026-01-02"]
 
 
+@pytest.mark.route(
+    "GET /druid/indexer/v1/task/{task_id}/explain",
+    "added",
+    "Why the task stands where it stands: the lock in its way and who holds it, its place in line for a slot, "
+    "what the start of its pod waits for, as a code and a sentence",
+)
 async def test_a_lock_in_the_way_is_named_with_its_holder(overlord: AsyncClient) -> None:
     await submit(overlord, index_parallel("holder", intervals=DAY, context={"priority": 60}))
     await in_state(overlord, "holder", "PENDING")
@@ -148,6 +154,7 @@ async def test_a_task_that_druid_finished_is_explained_too(overlord: AsyncClient
     assert (told.reason, told.attempt, told.message) == ("ENDED", 0, "The task ended as SUCCESS")
 
 
+@pytest.mark.route("POST /nemeton/v1/runner/explain", "added", "For runners: the same of many tasks")
 async def test_many_are_explained_in_one_call_and_unknown_ones_left_out(overlord: AsyncClient) -> None:
     await submit(overlord, index_parallel("holder", intervals=DAY))
     await in_state(overlord, "holder", "PENDING")

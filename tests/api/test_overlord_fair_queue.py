@@ -145,6 +145,11 @@ async def test_a_slot_that_is_given_back_goes_to_the_next_below_the_limit(app: F
         await finish(overlord, runner, assignment)
 
 
+@pytest.mark.route(
+    "POST /druid/indexer/v1/worker",
+    "differs",
+    "Of the select strategies `taskLimits` count, of the slots of all workers: Druid counts them at each worker",
+)
 async def test_limits_by_type_are_those_of_druids_worker_configuration(app: FastAPI, overlord: AsyncClient) -> None:
     await limit_types(overlord, maxSlotCountByType={"noop": 3}, maxSlotRatioByType={"noop": 0.5})
     for number in range(3):
@@ -164,6 +169,9 @@ async def test_a_full_type_is_in_nobodys_way(app: FastAPI, overlord: AsyncClient
     assert await starts(FakeRunner(overlord, capacity=1), app) == ["behind"]
 
 
+@pytest.mark.route(
+    "DELETE /nemeton/v1/queue/config/datasources/{data_source}", "added", "Nothing is said of it any more"
+)
 async def test_a_paused_datasource_starts_nothing_until_it_goes_on(app: FastAPI, overlord: AsyncClient) -> None:
     await configure(overlord, {"paused": True}, "/datasources/web")
     await submit(overlord, of("web", "held"))
@@ -316,6 +324,7 @@ async def test_where_there_is_one_slot_in_all_a_parent_may_have_it(app: FastAPI,
     assert await starts(FakeRunner(overlord, capacity=1), app) == ["alone"]
 
 
+@pytest.mark.route("POST /nemeton/v1/queue/config", "added", "Limits and holds of the queue")
 async def test_slots_are_kept_as_the_configuration_says(app: FastAPI, overlord: AsyncClient) -> None:
     await configure(overlord, {"slotsKeptForSubTasks": 0})
     for number in range(3):
@@ -323,6 +332,13 @@ async def test_slots_are_kept_as_the_configuration_says(app: FastAPI, overlord: 
     assert await starts(FakeRunner(overlord, capacity=3), app) == ["parent-0", "parent-1", "parent-2"]
 
 
+@pytest.mark.route("GET /nemeton/v1/queue/config", "added", "Limits and holds of the queue")
+@pytest.mark.route(
+    "POST /nemeton/v1/queue/config/datasources/{data_source}",
+    "added",
+    "A datasource is limited, paused, delayed or throttled",
+)
+@pytest.mark.route("GET /nemeton/v1/queue/config/history", "added", "Who changed them, and why")
 async def test_the_configuration_is_read_back_whole_and_its_changes_are_kept(overlord: AsyncClient) -> None:
     assert (await overlord.get(CONFIG)).json() == {
         "maxSlots": None,

@@ -71,6 +71,7 @@ async def test_what_a_transaction_tells_is_told_when_it_commits_and_never_where_
     assert told == ["inner", "outer", "outside"]
 
 
+@pytest.mark.route("GET /metrics", "added", "For Prometheus, under Druid's names")
 async def test_gauges_show_where_tasks_stand_and_which_slots_are_free(overlord: AsyncClient) -> None:
     runner = FakeRunner(overlord, capacity=2)
     await runner.announce()

@@ -29,6 +29,28 @@ def settings(settings: OverlordSettings) -> OverlordSettings:
     return settings.model_copy(update={"public_url": "http://$OVERLORD", "max_body_bytes": 1 << 20})
 
 
+@pytest.mark.route(
+    "GET /status",
+    "differs",
+    "It names Druid version 37.0.0, because clients choose their calls by it, and one module",
+)
+@pytest.mark.route("GET /status/health", "same")
+@pytest.mark.route("GET /status/selfDiscovered", "same")
+@pytest.mark.route("GET /status/selfDiscovered/status", "same")
+@pytest.mark.route(
+    "GET /druid/indexer/v1/leader",
+    "differs",
+    "Every replica names the one address that all share: there is no leader, and none answers 307",
+)
+@pytest.mark.route("GET /druid/indexer/v1/isLeader", "differs", "Every replica answers that it leads")
+@pytest.mark.route("GET /druid/indexer/v1/workers", "same")
+@pytest.mark.route("GET /druid/indexer/v1/worker", "same")
+@pytest.mark.route("POST /druid/indexer/v1/worker", "same")
+@pytest.mark.route("GET /druid/indexer/v1/worker/history", "same")
+@pytest.mark.route("GET /druid/indexer/v1/scaling", "same")
+@pytest.mark.route("GET /druid/indexer/v1/totalWorkerCapacity", "same")
+@pytest.mark.route("POST /druid/indexer/v1/worker/{host}/disable", "same")
+@pytest.mark.route("POST /druid/indexer/v1/worker/{host}/enable", "same")
 async def test_every_recorded_answer_about_the_node_is_ours_too(app: FastAPI) -> None:
     transport = ASGITransport(app, raise_app_exceptions=False)
     async with AsyncClient(transport=transport, base_url="http://overlord") as client:
@@ -135,6 +157,13 @@ def _routes(app: FastAPI) -> list[tuple[str, str]]:
     return [(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods]
 
 
+@pytest.mark.route("GET /", "differs", "Names `/docs`, `/status` and the list of tasks. Druid redirects to its console")
+async def test_the_bare_address_says_where_to_go_on(overlord: AsyncClient) -> None:
+    assert (await overlord.get("/")).json()["documentation"] == "/docs"
+    page = await overlord.get("/", headers={"Accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+
+
 async def test_every_route_refuses_head_and_options(app: FastAPI, overlord: AsyncClient) -> None:
     routes = _routes(app)
     assert len(routes) > 30
@@ -144,10 +173,14 @@ async def test_every_route_refuses_head_and_options(app: FastAPI, overlord: Asyn
             assert (answer.status_code, answer.content) == (405, b""), path
 
 
+@pytest.mark.route("GET /status/ready", "same")
 async def test_every_route_answers_an_absent_database_from_the_table(settings: OverlordSettings) -> None:
     """Whatever the call, a missing Postgres is 503 in one shape, with no trace of a library in it."""
     app = create_app(settings)
-    needs_none = ("/status", "/metrics", f"{V1}/isLeader", f"{V1}/leader", f"{V1}/scaling")
+    needs_none = (
+        *("/status", "/metrics", f"{V1}/isLeader", f"{V1}/leader", f"{V1}/scaling", f"{V1}/sampler", "/druid-internal"),
+        *(f"{V1}/compaction/isSupervisorEnabled", f"{V1}/compaction/simulate"),
+    )
     async with app.router.lifespan_context(app):
         await app.state.pool.close()
         transport = ASGITransport(app, raise_app_exceptions=False)
@@ -181,6 +214,14 @@ def _fitting_body(path: str) -> Any:
         return {"password": "p"}
     if path.endswith("/permissions"):
         return []
+    if "/queue/config" in path:
+        return {}
+    if path.endswith("/supervisor"):
+        return {"type": "NoopSupervisorSpec", "id": "oak", "dataSources": ["web"]}
+    if path.endswith("/config/datasources/{data_source}"):
+        return {"dataSource": "{data_source}"}
+    if path.endswith("/taskGroups/handoff"):
+        return {"taskGroupIds": [0]}
     return ["t"] if path.endswith(("/taskStatus", "/explain")) else {"interval": "2026-01-01/2026-01-02"}
 
 
@@ -194,6 +235,8 @@ def test_every_error_of_the_tree_has_a_row() -> None:
     assert problem_of(ValueError("anything")).status == 500
 
 
+@pytest.mark.route("GET /docs", "added", "The API, as a page that needs no network")
+@pytest.mark.route("GET /openapi.json", "added", "The API, as OpenAPI")
 async def test_the_api_page_needs_no_network(overlord: AsyncClient) -> None:
     page = await overlord.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
@@ -209,6 +252,11 @@ async def test_the_api_page_needs_no_network(overlord: AsyncClient) -> None:
             assert operation.get("tags"), (path, method)
 
 
+@pytest.mark.route(
+    "GET /status/properties",
+    "differs",
+    "Names of ours, `nemeton.overlord.*`; secrets are never among them",
+)
 async def test_secrets_are_not_among_the_properties(settings: OverlordSettings) -> None:
     secret = OverlordSettings(database_url="postgresql://user:canary@db/nemeton")
     assert "canary" not in str(secret.as_properties())

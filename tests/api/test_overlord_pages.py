@@ -36,6 +36,11 @@ async def some_tasks(client: AsyncClient) -> None:
     await runner.run(await runner.take())
 
 
+@pytest.mark.route(
+    "GET /druid/indexer/v1/tasks",
+    "differs",
+    "`limit`, and `after` the last task of the page before: pages of any of the lists",
+)
 @pytest.mark.parametrize(
     "path",
     [

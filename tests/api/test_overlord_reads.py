@@ -56,9 +56,18 @@ async def history(pool: Pool) -> None:
         )
 
 
+DAY = "2026-01-01/2026-01-02"
 WINDOW = "createdTimeInterval=2026-01-01_2026-02-01"
 
 
+@pytest.mark.route(
+    "GET /druid/indexer/v1/tasks",
+    "differs",
+    "`createdTimeInterval` is a real window in time: Druid uses only its length, counted back from now, whatever "
+    "the documentation says. `max` and `n` are one, on every list, and applied after the `type` filter: Druid "
+    "takes `n` on `/completeTasks` alone and cuts before it filters",
+)
+@pytest.mark.route("GET /druid/indexer/v1/completeTasks", "differs", "It takes the filters of `/tasks` too")
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize(
     ("query", "found"),
@@ -84,6 +93,7 @@ async def test_lists_show_what_was_asked_for_newest_first(overlord: AsyncClient,
     assert await ids(overlord, query) == [f"day-{day}" for day in found]
 
 
+@pytest.mark.route("GET /druid/indexer/v1/tasks", "same")
 @pytest.mark.parametrize(
     ("query", "status", "body"),
     [
@@ -113,6 +123,7 @@ async def test_a_state_may_be_written_in_any_case(overlord: AsyncClient, state: 
     assert await ids(overlord, f"tasks?state={state}") == []
 
 
+@pytest.mark.route("GET /druid/indexer/v1/tasks", "same")
 async def test_finished_tasks_come_first_and_then_the_active_ones(overlord: AsyncClient) -> None:
     for task_id in ("one", "two", "three", "four"):
         await overlord.post(f"{V1}/task", json=noop(task_id))
@@ -123,6 +134,27 @@ async def test_finished_tasks_come_first_and_then_the_active_ones(overlord: Asyn
     assert [task["runnerStatusCode"] for task in listed] == ["NONE", "NONE", "PENDING", "PENDING"]
     assert listed[0]["queueInsertionTime"] == "1970-01-01T00:00:00.000Z"
     assert listed[3]["queueInsertionTime"] == listed[3]["createdTime"]
+
+
+@pytest.mark.route("GET /druid/indexer/v1/waitingTasks", "differs", "It takes the filters of `/tasks` too")
+@pytest.mark.route("GET /druid/indexer/v1/pendingTasks", "differs", "It takes the filters of `/tasks` too")
+@pytest.mark.route("GET /druid/indexer/v1/runningTasks", "differs", "It takes the filters of `/tasks` too")
+@pytest.mark.route("GET /druid/indexer/v1/completeTasks", "differs", "It takes the filters of `/tasks` too")
+async def test_each_state_has_a_list_of_its_own_with_all_filters(overlord: AsyncClient) -> None:
+    await overlord.post(f"{V1}/task", json=noop("ended"))
+    await overlord.post(f"{V1}/task/ended/shutdown")
+    runner = FakeRunner(overlord, capacity=2)
+    for task in (noop("runs"), index_parallel("locks", intervals=[DAY])):
+        await overlord.post(f"{V1}/task", json=task)
+        await runner.run(await runner.take())
+    for task in (index_parallel("waits", intervals=[DAY]), noop("stays")):
+        await overlord.post(f"{V1}/task", json=task)
+    assert await ids(overlord, "completeTasks") == ["ended"]
+    assert await ids(overlord, "runningTasks") == ["runs", "locks"]
+    assert await ids(overlord, "runningTasks?type=noop") == ["runs"]
+    assert await ids(overlord, "pendingTasks?datasource=none") == ["stays"]
+    assert await ids(overlord, "waitingTasks") == ["waits"]
+    assert await ids(overlord, "waitingTasks?type=noop") == []
 
 
 async def test_rows_of_an_older_druid_have_their_type_in_the_payload(overlord: AsyncClient, pool: Pool) -> None:
@@ -139,6 +171,7 @@ async def test_an_unknown_task_is_404_in_plain_text(overlord: AsyncClient, what:
     assert answer.text == "Cannot find any task with id: [nobody here]"
 
 
+@pytest.mark.route("POST /druid/indexer/v1/taskStatus", "same")
 async def test_statuses_of_many_leave_out_the_unknown(overlord: AsyncClient) -> None:
     await overlord.post(f"{V1}/task", json=noop("known"))
     answer = await overlord.post(f"{V1}/taskStatus", json=["known", "unknown", "known", "no\0body"])
@@ -153,6 +186,7 @@ async def test_statuses_of_many_leave_out_the_unknown(overlord: AsyncClient) -> 
     }
 
 
+@pytest.mark.route("POST /druid/indexer/v1/taskStatus", "same")
 @pytest.mark.parametrize(
     ("content", "headers", "status", "text"),
     [
@@ -175,6 +209,11 @@ async def test_a_bad_list_of_ids_is_answered_as_druid_does(
         assert answer.text == text
 
 
+@pytest.mark.route(
+    "POST /druid/indexer/v1/datasources/{data_source}/shutdownAllTasks",
+    "differs",
+    "It works as documented. In Druid 37.0.0 another resource shadows it: 404",
+)
 async def test_all_tasks_of_a_datasource_are_shut_down(overlord: AsyncClient) -> None:
     for task_id, data_source in (("a-1", "a"), ("a-2", "a"), ("b-1", "b")):
         await overlord.post(f"{V1}/task", json=noop(task_id, dataSource=data_source))
@@ -185,6 +224,7 @@ async def test_all_tasks_of_a_datasource_are_shut_down(overlord: AsyncClient) ->
     assert (answer.status_code, answer.content) == (404, b"")
 
 
+@pytest.mark.route("POST /druid/indexer/v1/task/{task_id}/shutdown", "same")
 async def test_a_finished_task_may_be_shut_down_again(overlord: AsyncClient) -> None:
     await overlord.post(f"{V1}/task", json=noop("twice"))
     for _ in range(2):
@@ -194,6 +234,7 @@ async def test_a_finished_task_may_be_shut_down_again(overlord: AsyncClient) -> 
     assert (await overlord.post(f"{V1}/task/nobody/shutdown")).status_code == 404
 
 
+@pytest.mark.route("GET /druid/indexer/v1/task/{task_id}", "differs", "Passwords and secret keys are not shown")
 async def test_passwords_are_stored_for_the_peon_and_shown_to_nobody(overlord: AsyncClient, pool: Pool) -> None:
     task = index_parallel("secret")
     task["spec"]["ioConfig"]["inputSource"] = {
@@ -226,6 +267,7 @@ def logs(tmp_path: Path) -> TaskLogs:
     return TaskLogs.from_url((tmp_path / "task-logs").as_uri())
 
 
+@pytest.mark.route("GET /druid/indexer/v1/task/{task_id}/log", "same")
 @pytest.mark.parametrize(("query", "found"), OFFSETS)
 async def test_a_stored_log_is_cut_to_the_byte(overlord: AsyncClient, logs: TaskLogs, query: str, found: bytes) -> None:
     await overlord.post(f"{V1}/task", json=noop("logged"))
@@ -266,6 +308,7 @@ async def test_a_living_peon_is_asked_for_its_log(overlord: AsyncClient, query: 
     assert answer.headers["content-length"] == str(len(found))
 
 
+@pytest.mark.route("GET /druid/indexer/v1/task/{task_id}/reports", "same")
 async def test_reports_of_a_running_noop_are_its_peons_own_words(overlord: AsyncClient) -> None:
     runner = FakeRunner(overlord)
     await overlord.post(f"{V1}/task", json=noop("plain"))
@@ -277,6 +320,7 @@ async def test_reports_of_a_running_noop_are_its_peons_own_words(overlord: Async
         assert (await overlord.get(f"{V1}/task/plain/reports")).json() == {"ingestionStatsAndErrors": {}}
 
 
+@pytest.mark.route("GET /druid/indexer/v1/task/{task_id}/reports", "same")
 async def test_a_completion_report_is_read_from_storage(overlord: AsyncClient, logs: TaskLogs) -> None:
     await overlord.post(f"{V1}/task", json=noop("reported"))
     missing = await overlord.get(f"{V1}/task/reported/reports")
@@ -288,6 +332,12 @@ async def test_a_completion_report_is_read_from_storage(overlord: AsyncClient, l
     assert (await overlord.get(f"{V1}/task/reported/reports")).json() == {"killUnusedSegments": {}}
 
 
+@pytest.mark.route(
+    "GET /druid/indexer/v1/task/{task_id}/log",
+    "differs",
+    "A reader of a task that has just ended waits up to 2 s for the log to arrive in storage: Druid may answer "
+    "404 in that moment",
+)
 async def test_a_reader_waits_while_the_log_is_on_its_way(overlord: AsyncClient, logs: TaskLogs) -> None:
     """The peon has said its last word and is gone; its runner stores the log and then reports the end."""
     runner = FakeRunner(overlord)
@@ -309,6 +359,7 @@ async def test_no_log_is_404_with_druids_words(overlord: AsyncClient) -> None:
     assert answer.text.startswith("No log was found for this task. No logs found for this task.")
 
 
+@pytest.mark.route("DELETE /druid/indexer/v1/pendingSegments/{data_source}", "same")
 @pytest.mark.parametrize(
     ("query", "status"), [("", 200), ("?interval=2026-01-01/2026-01-02", 200), ("?interval=nope", 500)]
 )
@@ -319,6 +370,7 @@ async def test_pending_segments_of_an_interval_are_deleted(overlord: AsyncClient
         assert answer.json() == {"numDeleted": 0}
 
 
+@pytest.mark.route("DELETE /druid/indexer/v1/pendingSegments/{data_source}", "same")
 async def test_pending_segments_that_an_active_task_may_need_stay(overlord: AsyncClient) -> None:
     await overlord.post(f"{V1}/task", json=noop("active", dataSource="web"))
     answer = await overlord.delete(f"{V1}/pendingSegments/web?interval=2000-01-01/3000-01-01")

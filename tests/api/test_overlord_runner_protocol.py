@@ -18,6 +18,9 @@ from tests.support.overlord_calls import V1, Clock, in_state, replica, status, s
 from tests.support.task_specs import index_parallel, kill, noop
 
 
+@pytest.mark.route("POST /nemeton/v1/runner/announce", "added", "For runners: they pull, and nobody calls them")
+@pytest.mark.route("POST /nemeton/v1/runner/assignments", "added", "For runners: their orders, by long poll")
+@pytest.mark.route("POST /nemeton/v1/runner/report", "added", "For runners: what they see of their attempts")
 async def test_a_noop_goes_from_submission_to_success(overlord: AsyncClient) -> None:
     runner = FakeRunner(overlord)
     await submit(overlord, noop("quick"))
@@ -216,6 +219,7 @@ async def test_a_runner_that_comes_back_under_another_address_keeps_its_work(ove
     assert (await status(overlord, "moved"))["statusCode"] == "SUCCESS"
 
 
+@pytest.mark.route("GET /nemeton/v1/task/{task_id}/payload", "added", "For the peon of the task, with its token")
 async def test_the_payload_is_for_the_peon_of_the_task_alone(overlord: AsyncClient) -> None:
     runner = FakeRunner(overlord)
     await submit(overlord, noop("secret"))
@@ -351,6 +355,7 @@ async def test_a_replica_that_dies_leaves_nothing_undone(settings: OverlordSetti
         assert (await status(client, "outlives"))["statusCode"] == StatusCode.SUCCESS
 
 
+@pytest.mark.route("POST /druid/indexer/v1/worker/{host}/disable", "same")
 @pytest.mark.parametrize("action", ["disable", "enable"])
 async def test_a_disabled_worker_gets_no_more_work(overlord: AsyncClient, action: str) -> None:
     runner = FakeRunner(overlord, "worker:8091")

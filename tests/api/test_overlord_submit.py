@@ -38,6 +38,9 @@ async def test_a_task_gets_an_id_and_is_stored_with_its_defaults(overlord: Async
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", row["created_date"])
 
 
+@pytest.mark.route("POST /druid/indexer/v1/task", "same")
+@pytest.mark.route("GET /druid/indexer/v1/task/{task_id}", "same")
+@pytest.mark.route("GET /druid/indexer/v1/task/{task_id}/status", "same")
 async def test_the_answers_about_a_noop_are_those_that_druid_gave(overlord: AsyncClient) -> None:
     recorded = json.loads((GOLDEN / "druid-overlord" / "tasks.json").read_text())
     task_id = "noop_golden"
@@ -57,6 +60,7 @@ async def test_the_answers_about_a_noop_are_those_that_druid_gave(overlord: Asyn
             assert answer.text == json.dumps(body, separators=(",", ":")), "byte for byte"
 
 
+@pytest.mark.route("POST /druid/indexer/v1/task", "same")
 @pytest.mark.parametrize("recorded", REFUSED, ids=lambda recorded: recorded["name"])
 async def test_what_druid_refused_is_refused_with_the_same_status(
     overlord: AsyncClient, recorded: dict[str, Any]
@@ -131,6 +135,11 @@ async def test_odd_ids_are_taken_and_found_again(overlord: AsyncClient, task_id:
     assert answer.json()["status"]["id"] == task_id
 
 
+@pytest.mark.route(
+    "POST /druid/indexer/v1/task",
+    "differs",
+    "Ids with control characters are refused with 400: in Druid such a task stalls all assignment",
+)
 @pytest.mark.parametrize("task_id", ["a/b", "..", "", "a\nb", "a\0b", "a\tb", "i" * 256])
 async def test_ids_that_no_path_or_column_can_hold_are_refused(overlord: AsyncClient, task_id: str) -> None:
     answer = await overlord.post(f"{V1}/task", json=noop(task_id))

@@ -244,14 +244,23 @@ CLOSED: set[str] = set()
 """Routes of lists that are not filtered yet, and therefore for those who may do everything."""
 
 
-def test_a_route_that_decides_itself_is_among_those_tested_above(app: FastAPI) -> None:
+def test_a_route_that_decides_itself_is_among_those_tested(app: FastAPI) -> None:
+    """Those of tasks above, those of supervisors and compaction in test_supervisor_permissions.py."""
     decides = {name.rpartition("/")[2] for name, need in asked_by_route(app).items() if need is Asks.ROUTE}
-    assert decides == {"task", "tasks", "waitingTasks", "pendingTasks", "runningTasks", "completeTasks"}
+    of_tasks = {"task", "tasks", "waitingTasks", "pendingTasks", "runningTasks", "completeTasks"}
+    of_supervisors = {"supervisor", "history", "suspendAll", "resumeAll", "terminateAll", "datasources"}
+    assert decides == of_tasks | of_supervisors
 
 
 # roles
 
 
+@pytest.mark.route(
+    "DELETE /druid-ext/basic-security/authorization/db/{authorizer}/users/{user}/roles/{role}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
 async def test_a_role_that_is_taken_away_counts_at_once(overlord: AsyncClient) -> None:
     ana = await made_caller(overlord, "ana", permission("STATE", "STATE", "READ"))
     assert (await overlord.get(f"{V1}/workers", headers=ana)).status_code == 200
@@ -268,6 +277,84 @@ async def test_rights_of_several_roles_add_up(overlord: AsyncClient) -> None:
         assert (await overlord.get(path, headers=ana)).status_code == 200
 
 
+@pytest.mark.route(
+    "GET /druid-ext/basic-security/authentication/db/{authenticator}/users",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "GET /druid-ext/basic-security/authentication/db/{authenticator}/users/{user}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "GET /druid-ext/basic-security/authorization/db/{authorizer}/users",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "GET /druid-ext/basic-security/authorization/db/{authorizer}/users/{user}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "GET /druid-ext/basic-security/authorization/db/{authorizer}/roles",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "GET /druid-ext/basic-security/authorization/db/{authorizer}/roles/{role}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "GET /druid-ext/basic-security/authorization/db/{authorizer}/roles/{role}/permissions",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "POST /druid-ext/basic-security/authentication/db/{authenticator}/users/{user}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "POST /druid-ext/basic-security/authentication/db/{authenticator}/users/{user}/credentials",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "POST /druid-ext/basic-security/authorization/db/{authorizer}/users/{user}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "POST /druid-ext/basic-security/authorization/db/{authorizer}/users/{user}/roles/{role}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "POST /druid-ext/basic-security/authorization/db/{authorizer}/roles/{role}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "POST /druid-ext/basic-security/authorization/db/{authorizer}/roles/{role}/permissions",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
 async def test_users_and_roles_read_as_in_druid(overlord: AsyncClient) -> None:
     await made_caller(overlord, "ana", permission("DATASOURCE", "web.*", "READ"))
     shown = [
@@ -296,6 +383,24 @@ async def test_users_and_roles_read_as_in_druid(overlord: AsyncClient) -> None:
         assert (await overlord.get(path, headers=ADMIN)).json() == expected, path
 
 
+@pytest.mark.route(
+    "DELETE /druid-ext/basic-security/authentication/db/{authenticator}/users/{user}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "DELETE /druid-ext/basic-security/authorization/db/{authorizer}/users/{user}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
+@pytest.mark.route(
+    "DELETE /druid-ext/basic-security/authorization/db/{authorizer}/roles/{role}",
+    "differs",
+    "In Druid the Coordinator has it; there is one list of users and roles, whatever authenticator or authorizer is "
+    "named",
+)
 @pytest.mark.parametrize(
     ("method", "path", "message"),
     [

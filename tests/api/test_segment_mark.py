@@ -41,6 +41,8 @@ async def mark(overlord: AsyncClient, what: str, body: Any, data_source: str = "
     return await overlord.post(f"{DATA_SOURCES}/{data_source}/{what}", json=body)
 
 
+@pytest.mark.route("POST /druid/indexer/v1/datasources/{data_source}", "same")
+@pytest.mark.route("DELETE /druid/indexer/v1/datasources/{data_source}", "same")
 async def test_a_whole_datasource_goes_and_comes_back_without_what_is_overshadowed(
     overlord: AsyncClient, pool: Pool, segments: dict[str, str]
 ) -> None:
@@ -51,6 +53,7 @@ async def test_a_whole_datasource_goes_and_comes_back_without_what_is_overshadow
     assert changed(await overlord.delete(f"{DATA_SOURCES}/none")) == 0
 
 
+@pytest.mark.route("DELETE /druid/indexer/v1/datasources/{data_source}/segments/{segment_id}", "same")
 async def test_every_change_is_dated(overlord: AsyncClient, pool: Pool, segments: dict[str, str]) -> None:
     await overlord.delete(f"{DATA_SOURCES}/web/segments/{segments['feb']}")
     dates = {r["id"]: r["used_status_last_updated"] for r in await pool.fetch("SELECT * FROM druid_segments")}
@@ -58,6 +61,7 @@ async def test_every_change_is_dated(overlord: AsyncClient, pool: Pool, segments
     assert dates[segments["feb"]] > "2026"
 
 
+@pytest.mark.route("POST /druid/indexer/v1/datasources/{data_source}/markUnused", "same")
 async def test_only_what_lies_wholly_inside_the_interval_is_marked_unused(
     overlord: AsyncClient, pool: Pool, segments: dict[str, str]
 ) -> None:
@@ -82,6 +86,7 @@ async def test_ids_are_marked_and_foreign_ones_ignored(
     assert await used(pool) == {segments["new"], segments["feb"]}
 
 
+@pytest.mark.route("POST /druid/indexer/v1/datasources/{data_source}/markUsed", "same")
 async def test_ids_that_are_none_are_refused_for_marking_used(overlord: AsyncClient, segments: dict[str, str]) -> None:
     response = await mark(overlord, "markUsed", {"segmentIds": ["nonsense", segments["old"]]})
     assert response.status_code == 400
@@ -89,6 +94,7 @@ async def test_ids_that_are_none_are_refused_for_marking_used(overlord: AsyncCli
     assert "[nonsense]" in response.json()["errorMessage"]
 
 
+@pytest.mark.route("POST /druid/indexer/v1/datasources/{data_source}/segments/{segment_id}", "same")
 async def test_one_segment_is_marked_used_whatever_lies_over_it(
     overlord: AsyncClient, pool: Pool, segments: dict[str, str]
 ) -> None:
@@ -99,6 +105,8 @@ async def test_one_segment_is_marked_used_whatever_lies_over_it(
     assert (await overlord.post(f"{DATA_SOURCES}/web/segments/nonsense")).status_code == 400
 
 
+@pytest.mark.route("POST /druid/indexer/v1/datasources/{data_source}/markUsed", "same")
+@pytest.mark.route("POST /druid/indexer/v1/datasources/{data_source}/markUnused", "same")
 @pytest.mark.parametrize(
     "body", [{}, 1, [], {"interval": YEAR, "segmentIds": ["a"]}, {"segmentIds": ["a"], "versions": ["v"]}]
 )

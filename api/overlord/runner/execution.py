@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from druid_core.errors import InvalidInput, InvalidTask
 from druid_core.wire import WireModel
+from overlord import configuration
+from overlord.audit import author_of
 from overlord.db import hints
 from overlord.db.pool import Connection, connection, transaction
 from overlord.replica import replica_of
-from overlord.runner import configuration
-from overlord.runner.configuration import author_of
 from overlord.web import empty_answer, is_json, json_body, raw_json_answer
 
 router = APIRouter(prefix="/druid/indexer/v1/k8s/taskrunner/executionconfig", tags=["Workers"])
@@ -95,7 +95,7 @@ async def set_config(request: Request) -> Response:
     replica = replica_of(request)
     async with transaction(replica.pool) as tx:
         # two who set it at once: the second merges into what the first set
-        await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('nemeton config ' || $1, 0))", CONFIG_KEY)
+        await configuration.lock(tx, CONFIG_KEY)
         config = wanted.over(_readable(await stored(tx)))
         await configuration.write(
             tx, CONFIG_KEY, orjson.dumps(config.to_wire()), author_of(request), replica.clock_ms()
@@ -104,9 +104,9 @@ async def set_config(request: Request) -> Response:
     return empty_answer(200)
 
 
-@router.get("/history", summary="Changes of how pods are made, newest first")
+@router.get("/history", summary="Changes of how pods are made, by time or by count")
 async def config_history(request: Request) -> Response:
-    """`count` entries, or those of `interval`; by default the last week's."""
+    """The newest `count`, newest first; or those of `interval`, by default the last week's, oldest first."""
     return await configuration.history_answer(request, CONFIG_KEY)
 
 

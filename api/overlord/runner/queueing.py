@@ -9,11 +9,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from overlord import configuration
+from overlord.audit import author_of
 from overlord.db import hints
 from overlord.db.pool import Connection, connection, transaction
 from overlord.replica import replica_of
-from overlord.runner import configuration
-from overlord.runner.configuration import author_of
 from overlord.task.queue_config import (
     CONFIG_KEY,
     DataSourceConfig,
@@ -41,7 +41,7 @@ async def set_config(request: Request) -> Response:
         return empty_answer(415)
     wanted = parse_config(await json_body(request))
     async with transaction(replica_of(request).pool) as tx:
-        await _alone(tx)
+        await configuration.lock(tx, CONFIG_KEY)
         await _write(tx, request, wanted)
     return empty_answer(200)
 
@@ -59,26 +59,21 @@ async def unset_data_source(request: Request, data_source: str) -> Response:
     return await _change(request, data_source, None)
 
 
-@router.get("/history", summary="Changes of limits and holds, newest first")
+@router.get("/history", summary="Changes of limits and holds, by time or by count")
 async def config_history(request: Request) -> Response:
-    """`count` entries, or those of `interval`; by default the last week's."""
+    """The newest `count`, newest first; or those of `interval`, by default the last week's, oldest first."""
     return await configuration.history_answer(request, CONFIG_KEY)
 
 
 async def _change(request: Request, data_source: str, told: DataSourceConfig | None) -> Response:
     async with transaction(replica_of(request).pool) as tx:
-        await _alone(tx)
+        await configuration.lock(tx, CONFIG_KEY)
         before = await read_config(tx)
         sources: dict[str, Any] = {name: each for name, each in before.data_sources.items() if name != data_source}
         if told is not None:
             sources[data_source] = told
         await _write(tx, request, before.model_copy(update={"data_sources": sources}))
     return empty_answer(200)
-
-
-async def _alone(tx: Connection) -> None:
-    """Two who set it at once: the second changes what the first has set."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('nemeton config ' || $1, 0))", CONFIG_KEY)
 
 
 async def _write(tx: Connection, request: Request, config: QueueConfig) -> None:

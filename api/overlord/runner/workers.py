@@ -1,19 +1,21 @@
 """Runners as Druid shows them: workers, capacity, worker configuration. Druid: OverlordResource"""
 
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from druid_core.errors import InvalidTask
 from druid_core.instant import format_instant
 from druid_core.redaction import without_secrets
+from overlord import configuration
+from overlord.audit import author_of
 from overlord.db import hints
 from overlord.db.pool import connection, transaction
+from overlord.problems import Unreadable
 from overlord.replica import replica_of
-from overlord.runner import configuration
-from overlord.runner.configuration import author_of
 from overlord.web import empty_answer, is_json, json_answer, json_body, raw_json_answer
 
 router = APIRouter(prefix="/druid/indexer/v1", tags=["Workers"])
@@ -99,19 +101,21 @@ async def set_config(request: Request) -> Response:
     """Stored and audited for the tools that set it; runners are chosen by load alone."""
     if not is_json(request):
         return empty_answer(415)
-    raw = await json_body(request)
+    raw: Any = await json_body(request)
+    if raw is None:
+        raise Unreadable("The request body holds no worker config")
     if not isinstance(raw, dict):
-        return empty_answer(400)
-    payload = orjson.dumps(_effective_config(raw))  # pyright: ignore[reportUnknownArgumentType]
+        raise InvalidTask("Cannot read the body of the worker config: expected a JSON object")
+    payload = orjson.dumps(_effective_config(cast("dict[str, Any]", raw)))
     replica = replica_of(request)
     async with transaction(replica.pool) as tx:
         await configuration.write(tx, CONFIG_KEY, payload, author_of(request), replica.clock_ms())
     return empty_answer(200)
 
 
-@router.get("/worker/history", summary="Changes of the worker configuration, newest first")
+@router.get("/worker/history", summary="Changes of the worker configuration, by time or by count")
 async def config_history(request: Request) -> Response:
-    """`count` entries, or those of `interval`; by default the last week's."""
+    """The newest `count`, newest first; or those of `interval`, by default the last week's, oldest first."""
     return await configuration.history_answer(request, CONFIG_KEY)
 
 
@@ -146,9 +150,33 @@ def _worker(row: Any) -> dict[str, Any]:
 
 
 def _effective_config(raw: dict[str, Any]) -> dict[str, Any]:
-    """With the defaults that Druid fills in, for the strategies without fields of their own."""
-    strategy = raw.get("selectStrategy") or {"type": "equalDistribution"}
-    if strategy.get("type") in ("equalDistribution", "fillCapacity"):
+    """
+    With the defaults that Druid fills in; a strategy that it does not know is its default one.
+
+    Raises InvalidTask for a strategy that would run a script.
+    """
+    strategy: Any = raw.get("selectStrategy")
+    if isinstance(strategy, dict):
+        fields = cast("dict[str, Any]", strategy)
+        if fields.get("type") == "javascript":
+            raise InvalidTask("Cannot construct instance of `worker select strategy`, problem: JavaScript is disabled")
+        kind = fields.get("type") if fields.get("type") in _STRATEGIES else "equalDistribution"
+        preference = _STRATEGIES[str(kind)]
         limits: dict[str, Any] = {"maxSlotCountByType": {}, "maxSlotRatioByType": {}}
-        strategy = {"type": strategy["type"], "affinityConfig": None, "taskLimits": limits} | strategy
-    return {"type": raw.get("type", "default"), "selectStrategy": strategy, "autoScaler": raw.get("autoScaler")}
+        strategy = {
+            "type": kind,
+            preference: fields.get(preference),
+            "taskLimits": fields.get("taskLimits") or limits,
+        }
+    return {"type": "default", "selectStrategy": strategy, "autoScaler": raw.get("autoScaler")}
+
+
+_STRATEGIES = {
+    "equalDistribution": "affinityConfig",
+    "equalDistributionWithAffinity": "affinityConfig",
+    "equalDistributionWithCategorySpec": "workerCategorySpec",
+    "fillCapacity": "affinityConfig",
+    "fillCapacityWithAffinity": "affinityConfig",
+    "fillCapacityWithCategorySpec": "workerCategorySpec",
+}
+"""Druid's strategies, and the field in which each is told whom to prefer."""

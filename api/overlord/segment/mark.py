@@ -43,7 +43,7 @@ async def mark_ids_used(tx: Connection, data_source: str, ids: Iterable[str], no
     wanted = set(ids)
     wrong = sorted(each for each in wanted if not is_segment_id(data_source, each))
     if wrong:
-        raise InvalidInput(f"Could not parse invalid segment IDs[{', '.join(wrong)}] of datasource[{data_source}]")
+        raise InvalidInput(f"Could not parse segment IDs[[{', '.join(wrong)}]] for datasource[{data_source}]")
     await lock_data_source(tx, data_source)
     candidates = await store.by_ids(tx, data_source, wanted)
     return await _mark_used_where_seen(tx, data_source, candidates, now_ms)

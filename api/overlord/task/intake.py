@@ -15,6 +15,8 @@ from druid_core.errors import CapacityExceeded, InvalidInput, NemetonError, Task
 from druid_core.instant import format_instant
 from druid_core.status import TaskStatus
 from druid_core.task import Task
+from overlord import audit
+from overlord.audit import NOBODY, AuditedCall, Author
 from overlord.db import hints
 from overlord.db.pool import DATABASE_AWAY, Connection, connection, transaction
 from overlord.metrics import meters
@@ -24,6 +26,9 @@ from overlord.task.need import LockNeed, may_split, need_of
 BATCH_TASKS = 256
 """Tasks a statement at most: beyond it the commit is no longer what costs."""
 
+AUDITED_TYPES = frozenset({"compact", "index", "index_parallel", "kill"})
+"""Tasks that change data because somebody said so. Druid: OverlordResource.AUDITED_TASK_TYPES"""
+
 _QUEUE_SIZE_KEY = 0x6E656D_71756575
 """Counting the queue and adding to it is one step, where a limit is set."""
 
@@ -31,9 +36,9 @@ _INSERT = """
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::bytea[],
                          $7::int[], $8::text[], $9::text[], $14::text[], $15::text[], $16::text[], $17::bigint[],
-                         $18::boolean[])
+                         $18::boolean[], $19::bytea[], $20::text[], $21::text[])
         AS t (id, datasource, payload, type, group_id, status_payload, priority, lock_type, lock_intervals,
-              context, submitter, runner_wish, lock_deadline_ms, splits)
+              context, submitter, runner_wish, lock_deadline_ms, splits, audit_entry, author, comment)
 ),
 stored AS (
     INSERT INTO druid_tasks (id, created_date, datasource, payload, type, group_id, active, status_payload)
@@ -50,6 +55,11 @@ queued AS (
            $11::bigint, CASE WHEN lock_type IS NULL THEN $11::bigint END, context, submitter, runner_wish,
            lock_deadline_ms, type, splits
     FROM new JOIN stored USING (id)
+),
+audited AS (
+    INSERT INTO druid_audit (audit_key, type, author, comment, created_date, payload)
+    SELECT datasource, 'task', author, comment, $10::text, audit_entry
+    FROM new JOIN stored USING (id) WHERE audit_entry IS NOT NULL
 )
 SELECT id, pg_notify($12::text, $13::text) FROM stored
 """
@@ -64,6 +74,9 @@ class Origin:
     """Whoever sends the same id again under this name repeats himself, and is not refused."""
     runner_wish: str | None = None
     """The only runner that may take the task."""
+    author: Author = NOBODY
+    """Who submits it, and why."""
+    call: AuditedCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +235,20 @@ class Intake:
             [submission.origin.runner_wish for submission in batch],
             [None if need is None else need.deadline_ms(now_ms) for need in needs],
             [may_split(submission.task) for submission in batch],
+            [_audit_entry(submission, now_ms) for submission in batch],
+            [submission.origin.author.column_name for submission in batch],
+            [submission.origin.author.column_comment for submission in batch],
         )
         return {row["id"] for row in rows}
+
+
+def _audit_entry(submission: Submission, now_ms: int) -> bytes | None:
+    """The submission as the audit tells of it; None for a task of a type that it does not tell of."""
+    task, origin = submission.task, submission.origin
+    if task.type not in AUDITED_TYPES:
+        return None
+    told = orjson.dumps({"id": task.id, "groupId": task.group_id, "type": task.type})
+    return orjson.dumps(audit.entry(task.data_source, "task", told, origin.author, now_ms, origin.call))
 
 
 def _fail(batch: list[Submission], error: NemetonError) -> None:

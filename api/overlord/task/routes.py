@@ -13,6 +13,7 @@ from druid_core.interval import Interval
 from druid_core.redaction import covered, secrets_in
 from druid_core.runner import RUNNER_HEADER, SUBMITTER_HEADER, Explanation
 from druid_core.task import inject_context, parse_task, redacted
+from overlord import audit
 from overlord.access import Action, caller_of, data_source, submitter_of, visible_data_sources
 from overlord.db.pool import connection, transaction
 from overlord.problems import Unreadable, problem_of
@@ -22,7 +23,7 @@ from overlord.task import documentation as shown
 from overlord.task import listing, store
 from overlord.task.admission import check_admission, check_inputs
 from overlord.task.explain import explain_tasks
-from overlord.task.intake import ANYBODY, Intake, Origin
+from overlord.task.intake import ANYBODY, AUDITED_TYPES, Intake, Origin
 from overlord.task.listing import NoSuchPage, TaskFilter
 from overlord.web import accepts_json, empty_answer, error_answer, is_json, json_answer, json_body, query, text_answer
 
@@ -82,7 +83,7 @@ async def _submit(request: Request, raw: Any) -> Response:
         check_admission(task, caller_of(request), settings)
         check_inputs(task, settings.input_policy)
         intake: Intake = request.app.state.intake
-        await intake.submit(task, _origin(request))
+        await intake.submit(task, _origin(request, audited=task.type in AUDITED_TYPES))
     return json_answer({"task": task.id})
 
 
@@ -318,19 +319,21 @@ async def _list(request: Request, state: str | None) -> Response:
     return json_answer(tasks)
 
 
-def _origin(request: Request) -> Origin:
+def _origin(request: Request, *, audited: bool) -> Origin:
     """Raises InvalidInput for a name that no runner and no object has."""
     submitter, runner_id = request.headers.get(SUBMITTER_HEADER), request.headers.get(RUNNER_HEADER)
     caller = caller_of(request)
     if caller.task is not None:
         # said by the Overlord, not by the peon: whoever has this name here may end the task
         submitter = submitter_of(caller.task.task_id)
-    if submitter is None and runner_id is None:
+    if submitter is None and runner_id is None and not audited:
         return ANYBODY
     for name, value in ((SUBMITTER_HEADER, submitter), (RUNNER_HEADER, runner_id)):
         if value is not None and not 0 < len(value) <= _LONGEST_NAME:
             raise InvalidInput(f"The header {name} has {len(value)} characters: expected 1 to {_LONGEST_NAME}")
-    return Origin(submitter, runner_id)
+    if not audited:
+        return Origin(submitter, runner_id)
+    return Origin(submitter, runner_id, audit.author_of(request), audit.call_of(request))
 
 
 def _page(limit: int | None, after: str | None) -> listing.Page | None:
