@@ -51,33 +51,21 @@ def test_deleted_pod_runs_on_until_its_grace_is_over_and_is_looked_at_again() ->
     assert read_pod(raw, reading.wakes_at_ms).phase is PodPhase.ENDED
 
 
-@pytest.mark.parametrize("exit_code", [137, 143])
-def test_deletion_that_was_told_to_nobody_is_known_after_the_kubelets_own(exit_code: int) -> None:
-    """The kubelet deletes once more when the containers have ended: without grace, and later than they ended."""
-    raw = raw_pod(
-        phase="Failed",
-        main=terminated(exit_code, finished="2026-01-31T10:04:37Z"),
-        deleted="2026-01-31T10:04:42Z",
-        grace_seconds=0,
-    )
-    assert read_pod(raw, NOW_MS).cause is Cause.DELETED
-
-
-def test_signal_of_somebody_else_long_before_the_removal_is_no_deletion() -> None:
-    raw = raw_pod(
-        phase="Failed",
-        main=terminated(143, finished="2026-01-31T10:04:00Z"),
-        deleted="2026-01-31T10:09:00Z",
-        grace_seconds=0,
-    )
-    assert read_pod(raw, NOW_MS).cause is Cause.SIGNAL
-
-
-def test_peon_that_failed_by_itself_right_before_the_removal_is_no_deletion() -> None:
-    raw = raw_pod(
-        phase="Failed",
-        main=terminated(1, finished="2026-01-31T10:04:37Z"),
-        deleted="2026-01-31T10:04:42Z",
-        grace_seconds=0,
-    )
-    assert read_pod(raw, NOW_MS).cause is Cause.EXIT_CODE
+@pytest.mark.parametrize(
+    ("exit_code", "finished", "cause"),
+    [
+        # the kubelet deletes once more when the containers have ended: without grace, and later than they ended
+        (137, "2026-01-31T10:04:37Z", Cause.DELETED),
+        (143, "2026-01-31T10:04:37Z", Cause.DELETED),
+        # a signal of somebody else, long before the pod was removed
+        (143, "2026-01-31T10:00:00Z", Cause.SIGNAL),
+        # a failure of its own, right before
+        (1, "2026-01-31T10:04:37Z", Cause.EXIT_CODE),
+    ],
+)
+def test_deletion_of_which_only_its_end_is_seen_is_known_by_the_signal_before_it(
+    exit_code: int, finished: str, cause: Cause
+) -> None:
+    main = terminated(exit_code, finished=finished)
+    raw = raw_pod(phase="Failed", main=main, deleted="2026-01-31T10:04:42Z", grace_seconds=0)
+    assert read_pod(raw, NOW_MS).cause is cause
