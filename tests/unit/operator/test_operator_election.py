@@ -7,6 +7,7 @@ from typing import Any
 from overlord_operator.cluster.errors import AlreadyExists, ClusterAway, Outdated, Vanished
 from overlord_operator.lease import Election
 from overlord_operator.settings import OperatorSettings
+from tests.support.clock import Clock
 
 Raw = dict[str, Any]
 SETTINGS = OperatorSettings(overlord="http://o:8090", namespace="tasks")
@@ -50,14 +51,6 @@ class LeaseStore:
     def _answer(self) -> None:
         if self.is_away:
             raise ClusterAway("away")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def _election(store: LeaseStore, identity: str, clock: Clock) -> Election:

@@ -20,6 +20,7 @@ from overlord_operator.task_resource import RetrySpec
 from overlord_operator.task_status import AttemptRecord, DruidTaskStatus, State
 from overlord_operator.templates import Templates
 from overlord_operator.work_queue import WorkQueue
+from tests.support.clock import Clock
 
 Raw = dict[str, Any]
 SETTINGS = OperatorSettings(overlord="http://o:8090", namespace="tasks")
@@ -272,14 +273,6 @@ def test_a_file_that_is_no_template_is_named(tmp_path: Path, text: str):
 
 
 # the story
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_budget_is_saved_up_and_spent():
