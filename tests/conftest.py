@@ -1,6 +1,7 @@
 """What all rings share: one control plane and one node a run, made by the first test that asks."""
 
 import os
+import signal
 from collections.abc import Generator
 from contextlib import AbstractContextManager
 from typing import NoReturn, TypeVar
@@ -21,6 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "node" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_PATIENT_SECONDS))
+
+
+@pytest.fixture(autouse=True)
+def _signals_stay_heard() -> Generator[None]:  # pyright: ignore[reportUnusedFunction]
+    """A test that left signals blocked would have every program of a later test inherit that, and hear no SIGTERM."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    assert signal.pthread_sigmask(signal.SIG_SETMASK, blocked) == blocked, "the test left signals blocked"
 
 
 @pytest.fixture(scope="session")

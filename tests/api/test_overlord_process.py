@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,17 +15,12 @@ from httpx import AsyncClient, ConnectError
 from overlord.db.migrate import migrate
 from overlord.db.pool import connect
 from tests.support.fake_runner import FakeRunner
+from tests.support.ports import free_port
 from tests.support.postgres import TestPostgres
 from tests.support.task_specs import noop
 
 V1 = "/druid/indexer/v1"
 ROOT = Path(__file__).parents[2]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @asynccontextmanager
@@ -63,7 +57,7 @@ async def ready(client: AsyncClient, seconds: float = 60) -> None:
 
 
 async def test_a_stop_ends_long_polls_at_once_and_the_process_with_0(database_url: str) -> None:
-    port = _free_port()
+    port = free_port()
     async with (
         serving(database_url, port) as process,
         AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=40) as client,
@@ -81,7 +75,7 @@ async def test_a_stop_ends_long_polls_at_once_and_the_process_with_0(database_ur
 
 
 async def test_a_killed_overlord_goes_on_where_it_was(database_url: str) -> None:
-    port = _free_port()
+    port = free_port()
     async with AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=40) as client:
         runner = FakeRunner(client)
         async with serving(database_url, port) as process:
@@ -151,7 +145,7 @@ async def test_overlords_that_start_before_their_database_serve_once_it_is_there
 ) -> None:
     url = await postgres.empty()
     late = late_url(url, tmp_path)
-    ports = (_free_port(), _free_port())
+    ports = (free_port(), free_port())
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(serving(late, port)) for port in ports]
         for process in processes:
@@ -169,7 +163,7 @@ async def test_overlords_that_start_before_their_database_serve_once_it_is_there
 
 async def test_an_overlord_that_waits_in_vain_ends_with_1_and_a_sentence(database_url: str, tmp_path: Path) -> None:
     late = late_url(database_url, tmp_path)
-    async with serving(late, _free_port(), NEMETON_DATABASE_WAIT_SECONDS="2") as process:
+    async with serving(late, free_port(), NEMETON_DATABASE_WAIT_SECONDS="2") as process:
         _, errors = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 1
         assert errors.decode().splitlines()[-1].endswith("It was waited for 2 s (NEMETON_DATABASE_WAIT_SECONDS)")
@@ -177,7 +171,7 @@ async def test_an_overlord_that_waits_in_vain_ends_with_1_and_a_sentence(databas
 
 
 async def test_an_overlord_that_waits_for_its_database_stops_when_told_to(database_url: str, tmp_path: Path) -> None:
-    async with serving(late_url(database_url, tmp_path), _free_port()) as process:
+    async with serving(late_url(database_url, tmp_path), free_port()) as process:
         await words_until(process, b"waiting for the database")
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(30):
@@ -185,7 +179,7 @@ async def test_an_overlord_that_waits_for_its_database_stops_when_told_to(databa
 
 
 async def test_a_database_that_does_not_exist_is_not_waited_for(postgres: TestPostgres) -> None:
-    async with serving(postgres.url("no_such_database"), _free_port()) as process:
+    async with serving(postgres.url("no_such_database"), free_port()) as process:
         _, errors = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 1
         assert b'does not let us in: database "no_such_database" does not exist' in errors
@@ -195,7 +189,7 @@ async def test_a_database_that_does_not_exist_is_not_waited_for(postgres: TestPo
 async def test_a_user_who_is_refused_is_not_waited_for(postgres: TestPostgres) -> None:
     parts = urlsplit(postgres.url("postgres"))
     stranger = urlunsplit(parts._replace(netloc=f"nobody-here:secret@{parts.netloc.rpartition('@')[2]}"))
-    async with serving(stranger, _free_port()) as process:
+    async with serving(stranger, free_port()) as process:
         _, errors = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 1
         assert b"does not let us in" in errors

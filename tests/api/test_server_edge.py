@@ -13,8 +13,9 @@ from cryptography.x509.oid import NameOID
 from httpx import AsyncClient
 
 from overlord.settings import OverlordSettings
-from tests.api.test_overlord_process import _free_port, ready, serving  # pyright: ignore[reportPrivateUsage]
+from tests.api.test_overlord_process import ready, serving  # pyright: ignore[reportPrivateUsage]
 from tests.support.overlord_calls import V1, replica
+from tests.support.ports import free_port
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
@@ -43,7 +44,7 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
 
 async def test_a_server_speaks_tls_and_takes_a_renewed_certificate(database_url: str, tmp_path: Path) -> None:
     certificate, key = write_certificate(tmp_path)
-    port = _free_port()
+    port = free_port()
     tls = {"NEMETON_TLS_CERTIFICATE": str(certificate), "NEMETON_TLS_KEY": str(key)}
     async with serving(database_url, port, **tls):
         trusting = ssl.create_default_context(cafile=str(certificate))
@@ -64,7 +65,7 @@ async def test_a_server_speaks_tls_and_takes_a_renewed_certificate(database_url:
 
 @pytest.mark.parametrize("piece", [b"X-Long: " + b"x" * 200_000, b"".join(b"X-%d: y\r\n" % n for n in range(20_000))])
 async def test_a_head_without_an_end_is_431_and_the_line_is_cut(database_url: str, piece: bytes) -> None:
-    port = _free_port()
+    port = free_port()
     async with serving(database_url, port), AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         await ready(client)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -77,7 +78,7 @@ async def test_a_head_without_an_end_is_431_and_the_line_is_cut(database_url: st
 
 
 async def test_a_body_that_hangs_is_408(database_url: str) -> None:
-    port = _free_port()
+    port = free_port()
     hurry = {"NEMETON_BODY_PATIENCE_SECONDS": "0.3"}
     async with serving(database_url, port, **hurry), AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         await ready(client)

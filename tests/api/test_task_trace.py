@@ -1,7 +1,6 @@
 """One trace from a submission to what it published, across the Overlord, its runner and the peon."""
 
 import logging
-import signal
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -36,17 +35,15 @@ def exporter() -> Iterator[InMemorySpanExporter]:
 
 
 @pytest.fixture
-def as_it_was() -> Iterator[None]:
-    """A peon takes over its process' signals and log; afterwards they are ours again."""
-    signals = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
+def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A peon takes over its process' signals, which are not for it to have here, and its log; that is ours again."""
+    monkeypatch.setattr(run, "stop_on_signals", lambda stop: None)  # pyright: ignore[reportUnknownLambdaType]
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     words = {number: logging.getLevelName(number) for number in (logging.WARNING, logging.CRITICAL)}
     yield
     for number, word in words.items():
         logging.addLevelName(number, word)
-    for name, handler in signals.items():
-        signal.signal(name, handler)
     root.handlers, root.level = handlers, level
 
 

@@ -23,8 +23,9 @@ from typing import Self
 from tests.bench.watch import usage
 from tests.support.cluster.control_plane import ControlPlane, Place
 from tests.support.cluster.leftovers import new_folder, remove
-from tests.support.druid.processes import command_line, descendants, free_ports, start, stop
+from tests.support.druid.processes import command_line, descendants, start, stop
 from tests.support.operator_process import OperatorProcess
+from tests.support.ports import free_port
 from tests.support.postgres import running_postgres
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ class Operator:
     """One replica, as a process with an identity that it keeps when it is started again."""
 
     def __init__(self, stage: "Stage", identity: str) -> None:
-        self.port = free_ports(1)[0]
+        self.port = free_port()
         self._process = OperatorProcess(
             stage.folder,
             stage.kube.kubeconfig,
@@ -191,7 +192,7 @@ class Stage:
         return found
 
     def _start_overlord(self, database_url: str) -> subprocess.Popen[bytes]:
-        port = free_ports(1)[0]
+        port = free_port()
         self.overlord_url = f"http://127.0.0.1:{port}"
         command = [
             *("env", f"NEMETON_DATABASE_URL={database_url}", f"NEMETON_PORT={port}"),

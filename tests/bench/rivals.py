@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from tests.support.druid.processes import command_line, descendants, free_ports, start, stop
+from tests.support.druid.processes import command_line, descendants, start, stop
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN_S = 120

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import orjson
 from druid_core.errors import NemetonError, NotFound, Unavailable
 from nemeton.client.overlord import Overlord, Refused
 from nemeton.up.identity import ProcessIdentity
+from tests.support.ports import free_port
 
 PATIENCE_S = 90.0
 """For anything that must happen in the end. Generous: the machine may be busy with other things."""
@@ -38,7 +38,7 @@ class House:
         self, data: Path, *options: str, capacity: int = 2, environment: Mapping[str, str] | None = None
     ) -> None:
         self.data = data
-        self.port, self.worker_port = _free_port(), _free_port()
+        self.port, self.worker_port = free_port(), free_port()
         self._options = [*options, "--worker-capacity", str(capacity)]
         self._environment = dict(os.environ) | dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -183,8 +183,3 @@ class House:
             return self.overlord.log(task_id)
         except NotFound:
             return None
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])

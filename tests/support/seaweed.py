@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Generator
@@ -13,6 +12,7 @@ from pathlib import Path
 import urllib3
 
 from tests.support.house import until
+from tests.support.ports import free_port
 
 PROGRAM = Path(sys.executable).with_name("weed")
 
@@ -50,10 +50,10 @@ class S3:
 
 @contextmanager
 def serving(folder: Path) -> Generator[S3]:
-    ports = {name: _free_port() for name in ("master", "volume", "filer", "s3")}
+    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     # gRPC takes the port 10000 above unless told otherwise, which may be none.
     options = [f"-{name}.port={port}" for name, port in ports.items()]
-    options += [f"-{name}.port.grpc={_free_port()}" for name in ports]
+    options += [f"-{name}.port.grpc={free_port()}" for name in ports]
     command = [
         str(PROGRAM),
         "-logtostderr=true",
@@ -85,8 +85,3 @@ def serving(folder: Path) -> Generator[S3]:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])

@@ -8,7 +8,6 @@ can be killed, held and started again by its name.
 import itertools
 import os
 import secrets
-import socket
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tests.support.cluster.client import Client, Raw, Refused
 from tests.support.cluster.kubectl import Kubectl, write_kubeconfig
 from tests.support.cluster.leftovers import in_memory, new_folder, remove
 from tests.support.cluster.process import Process
+from tests.support.ports import free_port
 
 PROGRAMS = ("etcd", "openssl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 START_SECONDS = 120.0
@@ -63,7 +63,7 @@ class ControlPlane:
         self.folder = folder
         self.logs = folder / "log"
         self.logs.mkdir(parents=True, exist_ok=True)
-        self.api_port = place.api_port or _free_port()
+        self.api_port = place.api_port or free_port()
         self.server = f"https://{place.address}:{self.api_port}"
         self.seconds_to_ready = 0.0
         self._numbers = itertools.count(1)
@@ -174,7 +174,7 @@ class ControlPlane:
 
     def _parts(self, place: Place, scheduler: bool) -> dict[str, Process]:
         pki, folder = self.certificates, self.folder
-        etcd_port, peer_port = place.etcd_port or _free_port(), _free_port()
+        etcd_port, peer_port = place.etcd_port or free_port(), free_port()
         etcd = f"http://127.0.0.1:{etcd_port}"
         # Every write waits for etcd's disk, and all tests share one: what is kept needs to outlive kill -9, no more.
         commands: dict[str, list[str | Path]] = {
@@ -200,14 +200,14 @@ class ControlPlane:
                 *(path("kube-controller-manager"), "--kubeconfig", self.kubeconfig, "--leader-elect=false"),
                 *("--service-account-private-key-file", pki.accounts_key, "--root-ca-file", pki.authority),
                 *("--use-service-account-credentials=true", "--bind-address", "127.0.0.1"),
-                *("--secure-port", str(_free_port()), "--cert-dir", folder / "pki"),
+                *("--secure-port", str(free_port()), "--cert-dir", folder / "pki"),
                 *place.controller_options,
             ],
         }
         if scheduler:
             commands["scheduler"] = [
                 *(path("kube-scheduler"), "--kubeconfig", self.kubeconfig, "--leader-elect=false"),
-                *("--bind-address", "127.0.0.1", "--secure-port", str(_free_port())),
+                *("--bind-address", "127.0.0.1", "--secure-port", str(free_port())),
             ]
         environment = os.environ | {"GOGC": GARBAGE_PERCENT, "GOMEMLIMIT": MEMORY_LIMIT}
         return {
@@ -240,8 +240,3 @@ def running_control_plane(*, scheduler: bool = True, options: Sequence[str] = ()
             yield plane
     finally:
         remove(folder)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])

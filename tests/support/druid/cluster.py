@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.druid.install import JAVA_FLAGS, DruidInstall
-from tests.support.druid.processes import command_line, descendants, free_ports, start, stop
+from tests.support.druid.processes import command_line, descendants, start, stop
+from tests.support.ports import free_ports
 
 MAIN = "org.apache.druid.cli.Main"
 READY_WITHIN_S = 180

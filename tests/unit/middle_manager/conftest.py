@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.support.fake_overlord import FakeOverlord
+from tests.support.ports import free_port
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -23,14 +24,14 @@ class MiddleManagerProcess:
 
     def __init__(self, overlord: FakeOverlord, folder: Path, bytecode: Path, *options: str) -> None:
         self.data, self.logs = folder / "data", folder / "logs"
-        self.port = _free_port()
+        self.port = free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NEMETON_")}
         self.output = folder / "output"
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "middle_manager", f"--overlord={overlord.url}", f"--data={self.data}"),
-                    *(f"--port={self.port}", f"--task-logs={self.logs}", f"--peon-start-port={_free_port()}"),
+                    *(f"--port={self.port}", f"--task-logs={self.logs}", f"--peon-start-port={free_port()}"),
                     *options,
                 ],
                 stdout=output,
@@ -116,11 +117,3 @@ def _output_of(process: psutil.Process, descriptor: int) -> Path:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{process.pid}/fd/{descriptor}").readlink()
     return Path()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
