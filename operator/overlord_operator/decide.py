@@ -78,6 +78,8 @@ def decide(observed: Observed) -> list[Step]:
         steps += _show(observed, task, views, final)
     steps += _tidy(observed)
     steps += _expire(observed, task)
+    if not any(isinstance(step, WriteStatus | DeletePod | DeleteTask) for step in steps):
+        steps += _let_go(observed, task)
     return _with_one_look(steps)
 
 
@@ -287,6 +289,18 @@ def _expire(observed: Observed, task: DruidTask) -> list[Step]:
     if due_ms > observed.now_ms:
         return [LookAgain(due_ms)]
     return [] if any(pod.is_held for pod in observed.pods) else [DeleteTask(task.uid)]
+
+
+def _let_go(observed: Observed, task: DruidTask) -> list[Step]:
+    """
+    A finished DruidTask has nothing left to be kept for: from then on it can be deleted whether or not an operator is
+    there. With its pods and not before them, so that the write is none that a task has to wait for.
+    """
+    is_over = task.status.state is not None and task.status.state.is_final
+    if not is_over or names.LOG_FINALIZER not in task.finalizers:
+        return []
+    are_gone = all(pod.reading.is_deleting and not pod.is_held for pod in observed.pods)
+    return [ReleaseTask(task.uid)] if are_gone else []
 
 
 def _deleted(observed: Observed, task: DruidTask) -> list[Step]:

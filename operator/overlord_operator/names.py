@@ -68,7 +68,10 @@ PLURAL = "druidtasks"
 """As it stands in the API server's paths."""
 
 LOG_FINALIZER = f"{GROUP}/log"
-"""On DruidTasks and their pods until the log is in storage: neither may be gone before."""
+"""
+On a pod until its log is in storage, and on a DruidTask until its task is over and its pods are gone: neither may be
+gone before, and afterwards both can be deleted without an operator.
+"""
 
 LABEL_SUBMITTED_BY = f"{GROUP}/submitted-by"
 """On a DruidTask that the operator made: `rest`, for a task that came by REST. One that was applied has none."""

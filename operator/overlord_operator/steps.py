@@ -117,7 +117,7 @@ class WriteStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseTask:
-    """Take our finalizer from a DruidTask that is deleted."""
+    """Take our finalizer from a DruidTask that is deleted, or over: nothing is left to be done for it."""
 
     uid: str
 

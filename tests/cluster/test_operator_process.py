@@ -3,6 +3,9 @@ The operator as a process on a real API server: what it makes, shows and survive
 Overlord that does as it is told.
 """
 
+import os
+import re
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 from overlord_operator import names
+from tests.support.cluster.binaries import path
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.house import until
 from tests.support.operator_process import PlayedCluster, played_cluster
@@ -27,6 +31,8 @@ RULES: list[dict[str, Any]] = [
 ]
 """All that the operator may do in its namespaces; the chart gives the same."""
 
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "kubernetes.md"
 
 played = pytest.fixture(played_cluster)
 
@@ -203,3 +209,46 @@ def test_an_api_server_that_is_killed_only_delays(own_kube: ControlPlane, tmp_pa
             assert operator.stop() == 0
         finally:
             played.end()
+
+
+def test_what_is_finished_can_be_deleted_when_no_operator_is_left(played: PlayedCluster):
+    operator = played.operator()
+    played.apply("mine")
+    until(lambda: played.status("mine").get("podName"), "it has a pod")
+    task_id = played.status("mine")["taskId"]
+    played.run_pod(task_id)
+    played.succeed(task_id)
+    played.wait_for_state("mine", "SUCCESS")
+    until(lambda: not ((played.task("mine") or {})["metadata"].get("finalizers")), "it is let go")
+    operator.stop()
+    played.kube.kubectl("delete", "dt", "mine", "-n", played.namespace, "--timeout=10s")
+    assert not played.tasks()
+
+
+def test_the_documented_way_out_frees_what_ran_when_the_operator_left(played: PlayedCluster):
+    operator = played.operator()
+    played.apply("mine")
+    until(lambda: played.status("mine").get("podName"), "it has a pod")
+    task_id = played.status("mine")["taskId"]
+    played.run_pod(task_id)
+    played.wait_for_state("mine", "RUNNING")
+    operator.stop()
+    played.kube.kubectl("delete", "dt", "mine", "-n", played.namespace, "--wait=false")
+    assert played.task("mine"), "nobody is there to end it"
+    leaving = DOCUMENT.read_text().partition("## Leaving")[2].partition("\n## ")[0]
+    (way_out,) = [block for block in re.findall(r"```\n(.*?)```", leaving, re.DOTALL) if "finalizers" in block]
+    said = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", way_out.replace("-n druid", f"-n {played.namespace}")],
+        env={
+            "PATH": os.pathsep.join([str(path("kubectl").parent), os.environ["PATH"]]),
+            "KUBECONFIG": str(played.kube.kubeconfig),
+            "HOME": str(played.folder),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "mine patched" in said
+    until(lambda: played.task("mine") is None, "the object is gone", 30)
+    for pod in played.pods():
+        assert not pod["metadata"].get("finalizers")

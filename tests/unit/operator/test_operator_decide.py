@@ -127,8 +127,15 @@ TABLE: list[tuple[str, Observed, list[str]]] = [
     ("a refusal is shown", observed(task(rest=False), submission=Submission(1, refusal="no")), ["WriteStatus"]),
     (
         "and stands, after a restart too",
-        observed(task(rest=False, status={"state": "FAILED", "reason": "Refused", "observedGeneration": 1})),
+        observed(
+            task(rest=False, held=False, status={"state": "FAILED", "reason": "Refused", "observedGeneration": 1})
+        ),
         [],
+    ),
+    (
+        "its object is not kept",
+        observed(task(rest=False, status={"state": "FAILED", "reason": "Refused", "observedGeneration": 1})),
+        ["ReleaseTask"],
     ),
     (
         "until the object is edited",
@@ -195,6 +202,18 @@ TABLE: list[tuple[str, Observed, list[str]]] = [
         ["DeletePod"],
     ),
     (
+        "with it goes our hold on the object",
+        observed(task(status=DONE), pod(ENDED, held=False, deleted=NOW, phase="Succeeded")),
+        ["ReleaseTask"],
+    ),
+    (
+        "not while a pod still has something to say",
+        observed(task(status=DONE), pod(ENDED, deleted=NOW, phase="Succeeded"), saving_logs={1}, forgotten={1}),
+        [],
+    ),
+    ("nor while the task is not over", observed(task(status={"state": "RUNNING"})), ["WriteStatus"]),
+    ("once", observed(task(held=False, status=DONE)), []),
+    (
         "one that could not be made is tried again when it is time",
         observed(task(), assignment=ASSIGNMENT, refusals={1: Refusal(Cause.QUOTA, "full", NOW_MS - 9, DUE)}),
         ["StartPeon"],
@@ -255,7 +274,7 @@ TABLE: list[tuple[str, Observed, list[str]]] = [
         observed(task(status={**DONE, "endTime": CREATED}, ttlSecondsAfterFinished=60)),
         ["DeleteTask"],
     ),
-    ("and not before", observed(task(status=DONE, ttlSecondsAfterFinished=60)), []),
+    ("and not before", observed(task(held=False, status=DONE, ttlSecondsAfterFinished=60)), []),
     (
         "nor while its log is not safe",
         observed(

@@ -90,3 +90,72 @@ async def test_a_pod_whose_object_was_taken_away_by_force_still_has_its_log_save
     await world.settle()
     assert ("noop_1", 1) in world.safe_logs
     assert world.cluster.of(PODS) == []
+
+
+async def test_a_finished_task_and_its_pod_can_be_deleted_without_an_operator():
+    world = World(pod_keep_seconds=60)
+    world.apply()
+    task_id = f"noop_web_{world.task()['metadata']['uid']}"
+    await world.run_to_success(task_id)
+    assert world.task()["metadata"]["finalizers"] == [names.LOG_FINALIZER], "its pod is still there"
+    world.pass_time(61)
+    await world.settle()
+    assert not world.task()["metadata"].get("finalizers")
+    world.cluster.ask_deletion(DRUID_TASKS, "tasks", "mine")  # and nobody acts on it
+    assert world.cluster.of(DRUID_TASKS) == []
+
+
+async def test_a_task_is_not_let_go_while_its_log_is_not_safe():
+    world = World(pod_keep_seconds=0)
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.storage_is_away = True
+    world.overlord.finish("noop_1", TaskStatus.success("noop_1"))
+    world.end_pod()
+    await world.settle()
+    assert world.task()["metadata"]["finalizers"] == [names.LOG_FINALIZER]
+    world.storage_is_away = False
+    await world.settle()
+    assert not world.task()["metadata"].get("finalizers")
+    assert ("noop_1", 1) in world.safe_logs
+
+
+async def test_a_finished_task_of_an_earlier_version_is_let_go_by_a_new_operator():
+    world = World(pod_keep_seconds=0)
+    world.overlord.rest_task("noop_1")
+    await world.run_to_success("noop_1")
+    world.task()["metadata"]["finalizers"] = [names.LOG_FINALIZER]
+    world.restart()
+    await world.settle()
+    assert not world.task()["metadata"].get("finalizers")
+
+
+async def test_letting_a_task_go_early_costs_no_write_more_over_its_whole_life():
+    """What the end of the object would have cost is paid with the end of the pod."""
+    world = World(pod_keep_seconds=60, ttl_seconds_after_finished=100)
+    world.overlord.rest_task("noop_1")
+    await world.run_to_success("noop_1")
+    world.pass_time(101)
+    await world.settle()
+    assert world.cluster.objects == {}
+    patches = [write for write in world.cluster.writes if write[:2] == ("patch", names.PLURAL)]
+    assert len(patches) == 1
+
+
+async def test_a_refused_task_that_was_let_go_is_held_again_when_it_is_corrected():
+    world = World()
+    world.overlord.refuses = "no such type"
+    world.apply()
+    await world.settle()
+    assert world.status()["reason"] == "Refused"
+    assert not world.task()["metadata"].get("finalizers")
+    world.overlord.refuses = None
+    raw = world.task()
+    raw["spec"]["task"]["dataSource"] = "better"
+    raw["metadata"]["generation"] = 2
+    world.cluster.touch(DRUID_TASKS, raw)
+    await world.settle()
+    assert world.task()["metadata"]["finalizers"] == [names.LOG_FINALIZER]
+    assert world.condition("Submitted")["status"] == "True"
