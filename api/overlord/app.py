@@ -22,9 +22,9 @@ from overlord.auth import payload as own_payload
 from overlord.auth.directory import Directory
 from overlord.auth.opening import ensure_administrator, gate_of
 from overlord.compaction import routes as compaction_routes
+from overlord.db.away import DATABASE_AWAY, in_words
 from overlord.db.hints import Hints
 from overlord.db.opening import open_database
-from overlord.db.pool import DATABASE_AWAY
 from overlord.edge import Edge
 from overlord.log import routes as log_routes
 from overlord.log.peon import PeonClient
@@ -59,7 +59,10 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             pool = await open_database(
-                settings.database_url, settings.database_pool_size, settings.database_wait_seconds
+                settings.database_url,
+                settings.database_pool_size,
+                settings.database_wait_seconds,
+                settings.database_statement_seconds,
             )
             stack.callback(pool.terminate)
             if "basic" in settings.authenticators:
@@ -154,7 +157,7 @@ async def _no_such_route(request: Request, error: Exception) -> Response:
 async def _database_refused(request: Request, error: Exception) -> Response:
     """A value that no text of Postgres can hold is the caller's; the rest is ours."""
     if isinstance(error, DATABASE_AWAY):
-        return error_answer(Unavailable(f"The metadata database does not answer: {error}"))
+        return error_answer(Unavailable(f"The metadata database does not answer: {in_words(error)}"))
     if isinstance(error, asyncpg.DataError):
         return error_answer(InvalidInput(f"A value of the request cannot be stored or looked up: {error}"))
     return await _unexpected(request, error)

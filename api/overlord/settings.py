@@ -155,6 +155,12 @@ class OverlordSettings(BaseModel):
     A user, password or database that is refused ends the start at once. 0: it is asked once.
     """
 
+    database_statement_seconds: float = Field(default=60.0, gt=0)
+    """
+    How long one statement may take, in seconds, before its caller is answered 503: a database that is that slow is as
+    good as away. None of ours takes a tenth of it; those of migrations have no limit.
+    """
+
     max_body_bytes: int = Field(default=128 << 20, ge=1024)
     """
     The largest request body, in bytes, after gzip is undone. Druid takes tasks above 60 MiB with a warning, so twice

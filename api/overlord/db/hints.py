@@ -11,7 +11,8 @@ from collections.abc import Callable, Generator
 import asyncpg
 
 from overlord import events
-from overlord.db.pool import CONNECT_TIMEOUT_SECONDS, DATABASE_AWAY, Connection
+from overlord.db.away import DATABASE_AWAY, in_words
+from overlord.db.pool import Connection, session_options
 
 CHANNEL = "nemeton"
 
@@ -20,6 +21,9 @@ QUEUE = "queue"
 
 PROBE_SECONDS = 5.0
 """How often the listening connection is asked whether it still is one."""
+
+_TAKES_NO_WRITES = "SELECT current_setting('transaction_read_only')::bool"
+"""True on a standby too. Who hints must write, so nothing is ever heard there."""
 
 
 def of_runner(runner_id: str) -> str:
@@ -79,7 +83,7 @@ class Hints:
     async def _listen(self) -> None:
         while True:
             try:
-                connection = await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT_SECONDS)
+                connection = await asyncpg.connect(self._url, **session_options(self._url))
                 lost = asyncio.Event()
                 connection.add_termination_listener(_setter(lost))
                 try:
@@ -91,13 +95,15 @@ class Hints:
                         with contextlib.suppress(TimeoutError):
                             async with asyncio.timeout(PROBE_SECONDS):
                                 await lost.wait()
-                        # a connection that was cut without a word would be silent for ever
-                        await connection.execute("SELECT 1", timeout=PROBE_SECONDS)
+                        # one that was cut without a word would be silent for ever; so is a primary that is none now
+                        if await connection.fetchval(_TAKES_NO_WRITES, timeout=PROBE_SECONDS):
+                            events.warning("the database takes no writes, nobody hears hints")
+                            break
                 finally:
                     self.are_heard = False
                     connection.terminate()
-            except DATABASE_AWAY as error:
-                events.warning("the database is away, nobody hears hints", error=str(error))
+            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+                events.warning("the database is away, nobody hears hints", error=in_words(error))
             await asyncio.sleep(1)
 
     def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from druid_core.errors import Unavailable
 from overlord import events
 from overlord.db.migrate import migrate
-from overlord.db.pool import Pool, connect
+from overlord.db.pool import COMMAND_TIMEOUT_SECONDS, Pool, connect
 
 _AGAIN_SECONDS = 1.0
 """Between two tries: a refused connection costs next to nothing, and nobody can do anything before there is one."""
@@ -25,6 +25,7 @@ async def open_database(
     url: str,
     pool_size: int,
     wait_seconds: float,
+    statement_seconds: float = COMMAND_TIMEOUT_SECONDS,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -39,7 +40,7 @@ async def open_database(
     told = -_TELL_SECONDS
     while True:
         try:
-            return await _opened(url, pool_size)
+            return await _opened(url, pool_size, statement_seconds)
         except Unavailable as error:
             waited = clock() - begun
             if wait_seconds == 0:
@@ -53,8 +54,8 @@ async def open_database(
             await sleep(min(_AGAIN_SECONDS, wait_seconds - waited))
 
 
-async def _opened(url: str, pool_size: int) -> Pool:
-    pool = await connect(url, max_size=pool_size)
+async def _opened(url: str, pool_size: int, statement_seconds: float) -> Pool:
+    pool = await connect(url, max_size=pool_size, statement_seconds=statement_seconds)
     try:
         ran = await migrate(pool)
     except BaseException:

@@ -18,7 +18,7 @@ from druid_core.task import Task
 from overlord import audit
 from overlord.audit import NOBODY, AuditedCall, Author
 from overlord.db import hints
-from overlord.db.pool import DATABASE_AWAY, Connection, connection, transaction
+from overlord.db.pool import Connection, connection, transaction
 from overlord.metrics import meters
 from overlord.replica import Replica
 from overlord.task.need import LockNeed, may_split, need_of
@@ -184,11 +184,8 @@ class Intake:
             batch = batch[: max(room, 0)]
         else:
             # one statement is one transaction
-            try:
-                async with self._replica.pool.acquire() as held:
-                    stored = await self._insert(held, batch)
-            except DATABASE_AWAY as error:
-                raise Unavailable(f"The metadata database does not answer: {error}") from error
+            async with connection(self._replica.pool) as held:
+                stored = await self._insert(held, batch)
         self.accepted += len(stored)
         meters.tasks_accepted(len(stored))
         repeated = await self._repeated([submission for submission in batch if submission.task.id not in stored])
