@@ -39,7 +39,8 @@ RUN tools/bin/hatchling build --target wheel --directory dist
 FROM tools AS overlord-environment
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    tools/bin/uv export --quiet --frozen --no-dev --no-emit-project --extra api --output-file requirements.txt \
+    tools/bin/uv export --quiet --frozen --no-dev --no-emit-project --extra api --extra tracing \
+    --output-file requirements.txt \
  && python3 -m venv --without-pip /opt/nemeton \
  && tools/bin/pip --python /opt/nemeton/bin/python install --quiet --no-deps --no-compile \
     --require-hashes --only-binary :all: -r requirements.txt
@@ -92,7 +93,7 @@ ENV PATH=/opt/nemeton/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1
 WORKDIR /tmp
 USER 65532:65532
-RUN ["python", "-c", "import overlord.server, overlord.app, nemeton.main, nemeton.client.submit"]
+RUN ["python", "-c", "import overlord.server, overlord.app, nemeton.main, nemeton.client.submit, opentelemetry.exporter.otlp.proto.http"]
 RUN ["python", "-c", "import sys, importlib.util as u; sys.exit([n for n in ('kubernetes', 'kopf', 'pyarrow', 'overlord_operator', 'peon', 'pip') if u.find_spec(n)] or 0)"]
 ENV NEMETON_HOST=0.0.0.0 NEMETON_PORT=8090
 EXPOSE 8090

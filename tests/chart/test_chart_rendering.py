@@ -1,6 +1,5 @@
 """The chart makes what its golden files say, and Helm finds nothing to say against it."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from tests.support.chart import (
     VALUES,
     golden,
     helm,
+    notes,
     objects,
     one,
     value_sets,
@@ -101,16 +101,11 @@ def test_a_long_release_name_still_gives_names_that_kubernetes_takes() -> None:
 
 
 def test_the_notes_name_the_release_and_what_to_type(tmp_path: Path) -> None:
-    # Helm shows notes where it has a cluster; as an object they can be read without one
-    copy = shutil.copytree(CHART, tmp_path / "nemeton")
-    (copy / "templates" / "NOTES.txt").rename(copy / "notes")
-    (copy / "templates" / "notes.yaml").write_text('notes: |\n{{ tpl (.Files.Get "notes") . | indent 2 }}\n')
-    where = ["--namespace", "druid", "--values", str(VALUES / "trial.yaml"), "--show-only", "templates/notes.yaml"]
-    notes = yaml.safe_load(helm("template", "test", str(copy), *where))["notes"]
-    assert "helm -n druid test test" in notes
-    assert "kubectl -n druid get dt -w" in notes
-    assert "service/test-nemeton-overlord 8090:8090" in notes
-    assert "This is a trial: the database and the object storage run in one pod each" in notes
+    said = notes(VALUES / "trial.yaml", tmp_path)
+    assert "helm -n druid test test" in said
+    assert "kubectl -n druid get dt -w" in said
+    assert "service/test-nemeton-overlord 8090:8090" in said
+    assert "This is a trial: the database and the object storage run in one pod each" in said
 
 
 def test_no_object_holds_what_a_template_leaves_when_it_is_wrong() -> None:

@@ -9,6 +9,10 @@ from overlord.settings import OverlordSettings
 from overlord_operator.settings import OperatorSettings
 from tests.support.chart import VALUES, Raw, environment, objects, one, value_sets
 
+URL = "http://test-nemeton-overlord.druid.svc:8090"
+URLS = {"secured": URL.replace("http:", "https:")}
+KEPT_IN_SECRETS = {"NEMETON_DATABASE_URL": "postgresql://db/druid", "NEMETON_RUNNER_TOKEN": "r" * 16}
+
 SETS = pytest.mark.parametrize("values", value_sets(), ids=lambda path: path.stem)
 
 
@@ -31,18 +35,18 @@ def test_every_variable_is_a_setting_and_stands_once(values: Path) -> None:
 
 @SETS
 def test_the_overlord_starts_with_what_it_is_told(values: Path) -> None:
-    told = _settings(_container(values, "overlord")) | {"NEMETON_DATABASE_URL": "postgresql://db/druid"}
-    settings = OverlordSettings.from_environment(told)
+    told = _settings(_container(values, "overlord"))
+    settings = OverlordSettings.from_environment(told | KEPT_IN_SECRETS)
     assert settings.host == "0.0.0.0"
-    assert settings.public_url == "http://test-nemeton-overlord.druid.svc:8090"
+    assert settings.public_url == URLS.get(values.stem, URL)
     assert settings.task_logs
 
 
 @SETS
 def test_the_operator_starts_with_what_it_is_told(values: Path) -> None:
     told = _settings(_container(values, "operator")) | {"NEMETON_NAMESPACE": "druid", "NEMETON_IDENTITY": "pod-1"}
-    settings = OperatorSettings.from_environment(told)
-    assert settings.overlord == "http://test-nemeton-overlord.druid.svc:8090"
+    settings = OperatorSettings.from_environment(told | KEPT_IN_SECRETS)
+    assert settings.overlord == URLS.get(values.stem, URL)
     assert settings.is_cluster_wide == (values.stem == "cluster-wide")
     assert settings.rest_namespace == ("etl" if values.stem == "namespaces" else "druid")
     assert settings.peon_image.endswith("nemeton-peon:0.1.0")
@@ -53,6 +57,12 @@ def test_settings_by_name_reach_the_process_with_their_types() -> None:
     assert told["NEMETON_MAX_QUEUE_SIZE"] == "100000"
     assert json.loads(told["NEMETON_DEFAULT_TASK_CONTEXT"]) == {"priority": 40}
     assert _settings(_container(VALUES / "aws.yaml", "operator"))["NEMETON_LAUNCH_TIMEOUT_SECONDS"] == "1200"
+
+
+def test_a_list_reaches_the_process_as_a_list() -> None:
+    told = _settings(_container(VALUES / "secured.yaml", "overlord"))
+    settings = OverlordSettings.from_environment(told | KEPT_IN_SECRETS)
+    assert settings.denied_input_networks == ("169.254.0.0/16", "10.0.0.0/8")
 
 
 @SETS

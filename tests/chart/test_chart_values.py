@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.support.chart import CHART, TRIAL, HelmRefused, Raw, template
+from tests.support.settings_schema import SCHEMA, with_settings, written
 
 DATABASE = {"database": {"url": "postgresql://druid@db/druid"}}
 STORAGE = {"deepStorage": {"url": "s3://lake/segments"}, "taskLogs": {"url": "s3://lake/logs"}}
@@ -38,7 +39,11 @@ WRONG: list[tuple[str, Raw, str]] = [
         "not below storageVolume.mountPath (/var/lib/nemeton)",
     ),
     ("an object storage nobody knows", {**SOUND, "deepStorage": {"url": "hdfs://lake/segments"}}, "deepStorage/url"),
-    ("a database that is no PostgreSQL", {**STORAGE, "database": {"url": "mysql://db/druid"}}, "database/url"),
+    (
+        "a database that is no PostgreSQL",
+        {**STORAGE, "database": {"url": "mysql://db/druid"}},
+        "database.url is no PostgreSQL's: write postgresql://user:password@host:5432/database",
+    ),
     ("a misspelt value", {**SOUND, "overlord": {"replica": 3}}, "additional properties 'replica' not allowed"),
     ("a misspelt part", {**SOUND, "overlords": {}}, "additional properties 'overlords' not allowed"),
     ("no replica", {**SOUND, "operator": {"replicas": 0}}, "operator/replicas"),
@@ -52,7 +57,45 @@ WRONG: list[tuple[str, Raw, str]] = [
     (
         "a setting in the form of a variable",
         {**SOUND, "operator": {"settings": {"NEMETON_X": 1}}},
-        "operator.settings.NEMETON_X: write a setting as settings.py has it",
+        "at '/operator/settings': additional properties 'NEMETON_X' not allowed",
+    ),
+    (
+        "a misspelt setting",
+        {**SOUND, "overlord": {"settings": {"queue_intervall_ms": 500}}},
+        "at '/overlord/settings': additional properties 'queue_intervall_ms' not allowed",
+    ),
+    (
+        "a setting of the other part",
+        {**SOUND, "operator": {"settings": {"max_queue_size": 500}}},
+        "at '/operator/settings': additional properties 'max_queue_size' not allowed",
+    ),
+    ("a setting that is too small", {**SOUND, "overlord": {"settings": {"database_pool_size": 1}}}, "minimum"),
+    ("a setting in words", {**SOUND, "overlord": {"settings": {"access_log": "yes"}}}, "got string, want boolean"),
+    (
+        "memory that is no quantity",
+        {**SOUND, "peon": {"resources": {"limits": {"memory": "abc"}}}},
+        "at '/peon/resources/limits/memory'",
+    ),
+    (
+        "memory below nothing",
+        {**SOUND, "peon": {"resources": {"limits": {"memory": -1}}}},
+        "at '/peon/resources/limits/memory'",
+    ),
+    ("callers known by nothing that there is", {**SOUND, "auth": {"kind": "ldap"}}, "auth/kind"),
+    (
+        "web tokens of nobody",
+        {**SOUND, "auth": {"kind": "jwt", "jwt": {"audience": "druid"}}},
+        "auth.kind is jwt, which needs auth.jwt.issuer and auth.jwt.audience",
+    ),
+    (
+        "passwords that nobody is asked for",
+        {**SOUND, "auth": {"existingSecret": {"name": "druid"}}},
+        "auth.existingSecret.name is set, but auth.kind is none",
+    ),
+    (
+        "authentication in two places",
+        {**SOUND, "overlord": {"settings": {"authenticators": "basic"}}},
+        "overlord.settings.authenticators is made by the chart",
     ),
     (
         "an Ingress to nowhere",
@@ -80,6 +123,70 @@ def test_values_that_cannot_work_are_refused_with_the_reason(values: Raw, words:
     with pytest.raises(HelmRefused) as refused:
         template(values)
     assert words in str(refused.value)
+
+
+CANARY = "CANARY-7f3a"
+
+TELLTALE: list[tuple[str, Raw]] = [
+    ("a database that is no PostgreSQL", {**STORAGE, "database": {"url": f"mysql://me:{CANARY}@db/druid"}}),
+    (
+        "two databases",
+        {**STORAGE, "database": {"url": f"postgresql://me:{CANARY}@db/druid", "embedded": {"enabled": True}}},
+    ),
+    ("a database in the wrong place", {**STORAGE, "database": f"postgresql://me:{CANARY}@db/druid"}),
+    ("an embedded password that is none", {**TRIAL, "database": {"embedded": {"password": f"{CANARY} with spaces!"}}}),
+    ("a key of the bucket in the open", {**SOUND, "objectStorage": {"env": {"AWS_SECRET_ACCESS_KEY": CANARY}}}),
+    ("keys of the bucket in a list", {**SOUND, "objectStorage": {"embedded": {"secretKey": [CANARY]}}}),
+    ("a runner's secret among settings", {**SOUND, "operator": {"settings": {"runner_token": CANARY}}}),
+    ("a password among settings", {**SOUND, "overlord": {"settings": {"initial_admin_password": CANARY}}}),
+]
+
+
+@pytest.mark.parametrize("values", [case[1] for case in TELLTALE], ids=[case[0] for case in TELLTALE])
+def test_a_refusal_does_not_repeat_what_is_secret(values: Raw) -> None:
+    with pytest.raises(HelmRefused) as refused:
+        template(values)
+    assert CANARY not in str(refused.value)
+
+
+SECRETS = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SSE_CUSTOMER_KEY_BASE64"),
+    *("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_KEY"),
+    *("AZURE_STORAGE_CONNECTION_STRING", "GOOGLE_SERVICE_ACCOUNT_KEY", "proxy_password"),
+)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_keys_of_the_object_storage_are_refused_in_the_open_and_shown_their_place(name: str) -> None:
+    with pytest.raises(HelmRefused) as refused:
+        template({**SOUND, "objectStorage": {"env": {name: "x"}}})
+    assert f"objectStorage.env.{name} would stand in the open" in str(refused.value)
+    assert "objectStorage.existingSecrets" in str(refused.value)
+
+
+def test_settings_of_the_object_storage_that_only_sound_secret_are_taken() -> None:
+    env = {
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token",
+        "AZURE_FEDERATED_TOKEN_FILE": "/var/run/token",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/etc/google.json",
+        "AWS_SSE_KMS_KEY_ID": "arn:aws:kms:1",
+        "AWS_SKIP_SIGNATURE": True,
+        "AZURE_STORAGE_ACCOUNT_NAME": "lake",
+    }
+    assert "AWS_SSE_KMS_KEY_ID" in template({**SOUND, "objectStorage": {"env": env}})
+
+
+QUANTITIES = ["1", "0.5", "250m", "4Gi", "1.5G", "128Ki", "1e9", "100k", 2, 0.25]
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_quantities_of_kubernetes_are_taken(quantity: object) -> None:
+    assert template({**SOUND, "peon": {"resources": {"limits": {"memory": quantity}}}})
+
+
+def test_the_schema_knows_the_settings_as_they_are() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    assert written(with_settings(schema)) == SCHEMA.read_text(), "python -m tests.chart.write_schema"
 
 
 @pytest.mark.parametrize("values", [SOUND, TRIAL], ids=["own servers", "trial"])
@@ -110,7 +217,9 @@ def test_every_value_of_the_schema_has_a_description_and_a_default() -> None:
         ".".join(name.split(".")[:end]) for name, _ in _leaves(defaults) for end in range(1, len(name.split(".")))
     }
     for name, description in _described(schema, schema["$defs"]):
-        if ".resources." not in name:  # Kubernetes' own words
+        if ".settings." in name:  # its default is the process's own
+            assert description, name
+        elif ".resources." not in name:  # Kubernetes' own words
             assert description, name
             assert name in known or name == "global", f"{name} has no default in values.yaml"
 

@@ -122,7 +122,8 @@ def test_the_lease_of_another_release_is_out_of_reach(operator: Client, restrict
 
 
 def test_the_sets_of_values_are_those_that_the_golden_files_know() -> None:
-    assert {path.stem for path in value_sets()} == {"trial", "aws", "namespaces", "cluster-wide", "shared-volume"}
+    known = {"trial", "aws", "namespaces", "cluster-wide", "shared-volume", "secured"}
+    assert {path.stem for path in value_sets()} == known
     assert all(path.parent == VALUES for path in value_sets())
 
 

@@ -1,6 +1,7 @@
 """The chart as tests look at it: Helm's own `template`, without a cluster, and what came of it as JSON."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -75,6 +76,16 @@ def objects(values: Raw | Path, *arguments: str, namespace: str = NAMESPACE) -> 
     """The same as JSON."""
     rendered = template(values, *arguments, namespace=namespace)
     return [document for document in yaml.load_all(rendered, yaml.CSafeLoader) if document]
+
+
+def notes(values: Raw | Path, folder: Path) -> str:
+    """What Helm says at the end, from a copy of the chart in `folder`: Helm shows notes only where it has a cluster."""
+    copy = shutil.copytree(CHART, folder / "nemeton")
+    (copy / "templates" / "NOTES.txt").rename(copy / "notes")
+    (copy / "templates" / "notes.yaml").write_text('notes: |\n{{ tpl (.Files.Get "notes") . | indent 2 }}\n')
+    given = values.read_text() if isinstance(values, Path) else yaml.safe_dump(values)
+    where = ["--namespace", NAMESPACE, "--values", "-", "--show-only", "templates/notes.yaml"]
+    return yaml.safe_load(helm("template", RELEASE, str(copy), *where, stdin=given))["notes"]
 
 
 def golden(values: Path) -> str:

@@ -10,6 +10,24 @@
 {{- if gt (len $database) 1 -}}
 {{- fail (printf "Only one database, please: %s are set." (join " and " $database)) -}}
 {{- end -}}
+{{- /* here and not in the schema, whose messages repeat the value, password and all */ -}}
+{{- if and .Values.database.url (not (regexMatch "^postgres(ql)?://.+" .Values.database.url)) -}}
+{{- fail "database.url is no PostgreSQL's: write postgresql://user:password@host:5432/database, or name a Secret with it in database.existingSecret." -}}
+{{- end -}}
+{{- if not (regexMatch "^[A-Za-z0-9_-]*$" .Values.database.embedded.password) -}}
+{{- fail "database.embedded.password may have letters, digits, - and _." -}}
+{{- end -}}
+{{- range $name, $_ := .Values.objectStorage.env -}}
+{{- if and (regexMatch "(?i)(SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY|CUSTOMER_KEY|_SAS(_|$)|CONNECTION_STRING|_KEY$)" $name) (not (regexMatch "(?i)_(FILE|URI|URL|ENDPOINT)$" $name)) -}}
+{{- fail (printf "objectStorage.env.%s would stand in the open, for whoever may read pods: put it into a Secret under this name, and the Secret's name into objectStorage.existingSecrets." $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (include "nemeton.auth.hasJwt" .) (or (not .Values.auth.jwt.issuer) (not .Values.auth.jwt.audience)) -}}
+{{- fail (printf "auth.kind is %s, which needs auth.jwt.issuer and auth.jwt.audience." .Values.auth.kind) -}}
+{{- end -}}
+{{- if and .Values.auth.existingSecret.name (not (include "nemeton.auth.isOn" .)) -}}
+{{- fail "auth.existingSecret.name is set, but auth.kind is none: nobody would be asked. Set auth.kind to basic, jwt, or basic,jwt." -}}
+{{- end -}}
 {{- if or (not (include "nemeton.deepStorage" .)) (not (include "nemeton.taskLogs" .)) -}}
 {{- fail "Segments and logs need a place that outlives pods: set deepStorage.url and taskLogs.url (s3://, gs://, az://, or file:// on storageVolume), or, for a trial, objectStorage.embedded.enabled=true." -}}
 {{- end -}}
@@ -31,9 +49,11 @@
 {{- fail (printf "overlord.autoscaling.minReplicas (%v) is above maxReplicas (%v)." $autoscaling.minReplicas $autoscaling.maxReplicas) -}}
 {{- end -}}
 {{- include "nemeton.checkSettings" (dict "part" "overlord" "settings" .Values.overlord.settings "ours" (list
-      "database_url" "database_wait_seconds" "host" "port" "public_url" "task_logs")) -}}
+      "database_url" "database_wait_seconds" "host" "port" "public_url" "task_logs"
+      "authenticators" "initial_admin_password" "runner_token" "jwt_issuer" "jwt_audience" "jwt_jwks_url" "jwt_user_claim"
+      "jwt_roles_claim" "tls_certificate" "tls_key" "log_format" "tracing")) -}}
 {{- include "nemeton.checkSettings" (dict "part" "operator" "settings" .Values.operator.settings "ours" (list
-      "overlord" "release" "namespace" "identity" "task_namespaces" "default_task_namespace" "capacity" "task_logs"
+      "overlord" "runner_token" "release" "namespace" "identity" "task_namespaces" "default_task_namespace" "capacity" "task_logs"
       "deep_storage" "host" "port" "pod_templates" "kueue_queue" "peon_image" "peon_image_pull_policy"
       "peon_image_pull_secrets" "peon_service_account" "peon_resources" "peon_fs_group" "peon_grace_seconds" "peon_deadline_seconds"
       "peon_env" "peon_env_from" "peon_volumes" "peon_volume_mounts" "peon_node_selector" "peon_tolerations"
@@ -50,9 +70,6 @@
 {{- range $name, $value := .settings -}}
 {{- if has $name $.ours -}}
 {{- fail (printf "%s.settings.%s is made by the chart from other values: see values.yaml." $.part $name) -}}
-{{- end -}}
-{{- if not (regexMatch "^[a-z][a-z0-9_]*$" $name) -}}
-{{- fail (printf "%s.settings.%s: write a setting as settings.py has it, {queue_interval_ms: 500}." $.part $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

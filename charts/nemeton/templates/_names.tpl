@@ -64,5 +64,9 @@ default
 {{- end -}}
 
 {{- define "nemeton.overlord.url" -}}
-{{- printf "http://%s-overlord.%s.svc:%v" (include "nemeton.fullname" .) .Release.Namespace .Values.overlord.service.port -}}
+{{- printf "%s://%s" (include "nemeton.overlord.scheme" .) (include "nemeton.overlord.host" .) -}}
+{{- end -}}
+
+{{- define "nemeton.overlord.host" -}}
+{{- printf "%s-overlord.%s.svc:%v" (include "nemeton.fullname" .) .Release.Namespace .Values.overlord.service.port -}}
 {{- end -}}

@@ -50,11 +50,15 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* Settings by name as environment variables, {queue_interval_ms: 5} as NEMETON_QUEUE_INTERVAL_MS: a list, as JSON. */}}
+{{/*
+Settings by name as environment variables, {queue_interval_ms: 5} as NEMETON_QUEUE_INTERVAL_MS: a list, as JSON. Lists have
+commas between their items there, all else that is no text is JSON.
+*/}}
 {{- define "nemeton.settings" -}}
 {{- $env := list -}}
 {{- range $name, $value := . -}}
-{{- $text := ternary $value (toJson $value) (kindIs "string" $value) -}}
+{{- $text := toJson $value -}}
+{{- if kindIs "string" $value }}{{ $text = $value }}{{ else if kindIs "slice" $value }}{{ $text = join "," $value }}{{ end -}}
 {{- $env = append $env (dict "name" (printf "NEMETON_%s" (upper $name)) "value" $text) -}}
 {{- end -}}
 {{- $env | toJson -}}

@@ -63,6 +63,13 @@ def test_every_role_names_what_it_must_not_know(dockerfile: Path) -> None:
         assert re.search(r'RUN \["python", .*(import |check")', stage), name
 
 
+def test_the_images_that_make_traces_can_send_them() -> None:
+    stages = {name: stage for dockerfile in DOCKERFILES for name, stage in _final_stages(dockerfile).items()}
+    sending = {name for name, stage in stages.items() if "opentelemetry.exporter.otlp.proto.http" in stage}
+    assert sending == {"overlord", "peon"}
+    assert all("--extra tracing" in dockerfile.read_text() for dockerfile in DOCKERFILES)
+
+
 def test_locked_tools_have_a_hash_each() -> None:
     for name in ("tools.txt", "trial.txt"):
         text = (ROOT / "images" / name).read_text()
