@@ -204,9 +204,18 @@ async def _used(besieged: Installation) -> list[dict[str, Any]]:
     raw = besieged.node.admin.get(f"/api/v1/namespaces/{besieged.namespace}/secrets/{RELEASE}-database")
     url = urlsplit(base64.b64decode(raw["data"]["url"]).decode())
     host, port = besieged.address("database").split(":")
-    connection = await asyncpg.connect(
-        host=host, port=int(port), user=url.username, password=url.password, database=url.path.strip("/")
-    )
+    deadline = time.monotonic() + BACK_S
+    while True:
+        try:
+            connection = await asyncpg.connect(
+                host=host, port=int(port), user=url.username, password=url.password, database=url.path.strip("/"),
+                timeout=5,
+            )  # fmt: skip
+            break
+        except (OSError, TimeoutError):
+            # the service may still lead to where the database was before it was killed
+            if time.monotonic() > deadline:
+                raise
     try:
         records = await connection.fetch(
             "SELECT payload FROM druid_segments WHERE used AND datasource = $1", DATA_SOURCE
