@@ -60,7 +60,7 @@ bench: setup ## measure against Apache Druid (docs/benchmarks.md says what and h
 	$(BIN)/python -m tests.bench
 
 chaos: setup ## kill parts at random moments: COUNT=20 times each here, over TASKS=300 tasks on a node of Kubernetes
-	$(BIN)/python -m pytest tests/e2e -m chaos --kills $(COUNT)
+	$(BIN)/python -m pytest tests/e2e -m chaos --kills $(COUNT) --capture no
 	$(BIN)/python -m pytest tests/chaos -m chaos --tasks $(TASKS) --capture no
 
 clean: ## the environment, caches and the demo's data
