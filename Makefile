@@ -7,7 +7,7 @@ TASKS ?= 300
 PATHS := core api operator peon-image cli images tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast test-cluster cluster-programs images lint format docs bench chaos clean
+.PHONY: help setup demo up test test-fast test-cluster cluster-programs cluster images lint format docs bench chaos clean
 
 help: ## print this
 	@echo "Nemeton. The first two to know: make demo, make test."
@@ -39,6 +39,9 @@ test-cluster: cluster-programs ## the rings on a real Kubernetes: a control plan
 cluster-programs: setup ## build Kubernetes, CoreDNS and Helm for the tests, once a machine and version
 	@$(BIN)/python -m tests.support.cluster.binaries $(PROGRAMS)
 
+cluster: cluster-programs ## a Kubernetes of one node with our images, to try the chart on, until Ctrl-C (root)
+	@$(BIN)/python -m tests.support.cluster node overlord operator trial peon
+
 images: setup ## build our images by buildah, as the tests load them (root)
 	@$(BIN)/python -m tests.support.cluster.images
 
@@ -53,8 +56,9 @@ format: setup ## put the code into its form
 	$(BIN)/ruff check --fix $(PATHS)
 	$(BIN)/ruff format $(PATHS)
 
-docs: setup ## write the table of endpoints in docs/compatibility.md from the tests that prove it
+docs: setup ## write what is made of code and tests: the table of endpoints, the settings that the chart knows
 	$(BIN)/python -m tests.support.compatibility
+	$(BIN)/python -m tests.chart.write_schema
 
 bench: setup ## measure against Apache Druid (docs/benchmarks.md says what and how)
 	$(BIN)/python -m tests.bench

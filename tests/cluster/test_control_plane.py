@@ -1,5 +1,11 @@
 """The control plane that the tests of this ring stand on."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import urllib3
 
@@ -18,6 +24,38 @@ def test_an_api_server_of_the_named_version_answers_with_our_resources(kube: Con
     assert kube.admin.get("/version")["gitVersion"] == f"v{versions.KUBERNETES}"
     resources = kube.admin.get("/apis/druid.nemeton.dev/v1alpha1")["resources"]
     assert "dt" in {name for each in resources for name in each.get("shortNames", [])}
+
+
+def test_one_started_by_hand_leaves_the_resource_definition_to_the_chart(tmp_path: Path) -> None:
+    """As CONTRIBUTING.md says it: what is printed can be pasted, and Ctrl-C takes all of it down."""
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        started = subprocess.Popen([sys.executable, "-m", "tests.support.cluster", "kube"], stdout=out, stderr=out)
+    try:
+        until(lambda: "export KUBECONFIG=" in said.read_text() or started.poll(), "it is ready", 120)
+        exports = "\n".join(line for line in said.read_text().splitlines() if line.startswith("export "))
+        script = f"{exports}\nkubectl get crd -o name && helm version --short"
+        home = {"HOME": str(tmp_path), "PATH": os.defpath}
+        answer = subprocess.run(["bash", "-euc", script], env=home, capture_output=True, text=True, check=True)
+        assert "druidtasks" not in answer.stdout
+        assert answer.stdout.startswith("v3."), "no definition, and the chart's Helm"
+    finally:
+        started.send_signal(signal.SIGTERM)
+    assert started.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["kube", "peon"], "images need a node: node peon"),
+        (["node", "peons"], "there is no image peons, only overlord operator trial peon"),
+    ],
+)
+def test_a_cluster_that_cannot_be_started_by_hand_says_why(arguments: list[str], words: str) -> None:
+    command = [sys.executable, "-m", "tests.support.cluster", *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert words in answer.stderr
 
 
 def test_a_pod_is_scheduled_to_a_node_on_paper_played_and_deleted(kube: ControlPlane, namespace: str) -> None:

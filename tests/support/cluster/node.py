@@ -94,6 +94,10 @@ class Node(ControlPlane):
         listed = self._ctr("images", "list", "--quiet").split()
         assert name in listed, f"{archive} holds no {name}: {listed}"
 
+    def name_image(self, name: str, further: str) -> None:
+        """An image that is there gets a further name, host and tag included."""
+        self._ctr("images", "tag", "--force", name, further)
+
     def has_image(self, name: str) -> bool:
         return name in self._ctr("images", "list", "--quiet").split()
 
