@@ -4,10 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 COUNT ?= 20
 TASKS ?= 300
+CASES ?= 20000
 PATHS := core api operator peon-image cli images tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast test-cluster cluster-programs cluster images lint format docs bench chaos clean
+.PHONY: help setup demo up test test-fast test-cluster cluster-programs cluster images lint format docs bench chaos fuzz clean
 
 help: ## print this
 	@echo "Nemeton. The first two to know: make demo, make test."
@@ -66,6 +67,9 @@ bench: setup ## measure against Apache Druid (docs/benchmarks.md says what and h
 chaos: setup ## kill parts at random moments: COUNT=20 times each here, over TASKS=300 tasks on a node of Kubernetes
 	$(BIN)/python -m pytest tests/e2e -m chaos --kills $(COUNT) --capture no
 	$(BIN)/python -m pytest tests/chaos -m chaos --tasks $(TASKS) --capture no
+
+fuzz: setup ## call the API as its description says, and as it does not, CASES=20000 times
+	$(BIN)/python -m pytest tests/clients/test_every_answer_is_described.py --cases $(CASES) --capture no
 
 clean: ## the environment, caches and the demo's data
 	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis nemeton-data

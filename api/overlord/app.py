@@ -25,6 +25,7 @@ from overlord.compaction import routes as compaction_routes
 from overlord.db.away import DATABASE_AWAY, in_words
 from overlord.db.hints import Hints
 from overlord.db.opening import open_database
+from overlord.description.document import DescribedApp, operation_id
 from overlord.edge import Edge
 from overlord.log import routes as log_routes
 from overlord.log.peon import PeonClient
@@ -91,15 +92,17 @@ def create_app(settings: OverlordSettings, clock_ms: Callable[[], int] = wall_cl
             yield
 
     meters.DATA_SOURCES.limit = settings.metrics_data_sources
-    app = FastAPI(
+    app = DescribedApp(
         title="Nemeton Overlord",
         version=DRUID_VERSION,
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
         lifespan=lifespan,
     )
+    app.asks = settings.authenticators != ("none",)
     for router in (
         task_routes.router,
         log_routes.router,

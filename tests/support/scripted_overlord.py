@@ -22,6 +22,8 @@ class ScriptedOverlord:
     script: dict[str, list[Answer]] = field(default_factory=dict[str, list[Answer]])
     asked: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
     """Every request as `METHOD path?query`, with its body."""
+    sent: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    """The headers of each, by names in lower case."""
 
     def on(self, request: str, *answers: Answer | bytes) -> None:
         self.script[request] = [answer if isinstance(answer, Answer) else Answer(body=answer) for answer in answers]
@@ -44,8 +46,12 @@ def serving() -> Generator[ScriptedOverlord]:
         def do_POST(self) -> None:
             self._respond()
 
+        def do_DELETE(self) -> None:
+            self._respond()
+
         def _respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            overlord.sent.append({name.lower(): value for name, value in self.headers.items()})
             answer = overlord.answer(f"{self.command} {self.path.removeprefix('/druid/indexer/v1')}", body)
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.content_type)

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import orjson
 import urllib3
@@ -33,7 +33,7 @@ class Overlord:
         self.url = f"{parsed.scheme}://{parsed.netloc}{(parsed.path or '').rstrip('/')}"
         self._headers = {"Accept": "*/*"}
         if parsed.auth:
-            self._headers |= make_headers(basic_auth=parsed.auth)
+            self._headers |= make_headers(basic_auth=unquote(parsed.auth))
         self._pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=5, read=60), retries=urllib3.Retry(connect=0, read=0, redirect=3)
         )

@@ -1,5 +1,6 @@
 """What the client commands print, and the exit status that a script goes by."""
 
+import base64
 import json
 import socket
 from pathlib import Path
@@ -193,6 +194,13 @@ def test_basic_authentication_in_the_url_is_sent_as_a_header_and_shown_nowhere(
     result = nemeton("tasks", "--overlord", scripted_overlord.url.replace("http://", "http://me:secret@"))
     assert result.exit_code == 2
     assert "secret" not in result.output
+
+
+def test_a_password_in_the_url_may_have_any_characters(scripted_overlord: ScriptedOverlord) -> None:
+    scripted_overlord.on("GET /tasks", b"[]")
+    url = scripted_overlord.url.replace("http://", "http://me:a%20b%3A%40%2F@")
+    assert nemeton("tasks", "--overlord", url).exit_code == 0
+    assert scripted_overlord.sent[0]["authorization"] == "Basic " + base64.b64encode(b"me:a b:@/").decode()
 
 
 def test_unknown_task_is_told_in_druids_words(scripted_overlord: ScriptedOverlord) -> None:
