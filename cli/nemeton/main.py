@@ -6,15 +6,14 @@ unreachable, 130 interrupted.
 """
 
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from druid_core.errors import NemetonError, NotFound
+from nemeton import people
+from nemeton.words import DEFAULT_OVERLORD, WIDE, OverlordUrl, in_words, print_json
 
 app = typer.Typer(
     name="nemeton",
@@ -33,10 +32,16 @@ app = typer.Typer(
 
     The client commands (submit, tasks, logs, report, shutdown) work with Java Druid's Overlord too: name it with
     --overlord.
+
+    Where an Overlord asks who calls, say so by the environment, so that no list of processes shows it: NEMETON_USER
+    and NEMETON_PASSWORD, or NEMETON_TOKEN for a bearer token; NEMETON_PASSWORD_FILE and NEMETON_TOKEN_FILE name files;
+    without them ~/.netrc is read, and on a terminal you are asked. NEMETON_CA_FILE names authorities to trust, as PEM.
     """,
 )
 segment = typer.Typer(no_args_is_help=True, help="Look into segments.")
 app.add_typer(segment, name="segment")
+app.add_typer(people.user, name="user")
+app.add_typer(people.role, name="role")
 
 
 def _say_version(wanted: bool) -> None:
@@ -56,16 +61,7 @@ def every_command(
 
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
 
-OverlordUrl = Annotated[
-    str,
-    typer.Option(
-        "--overlord", envvar="NEMETON_OVERLORD", help="The Overlord's URL, with user:password@ if it asks for one."
-    ),
-]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id, as `nemeton tasks` shows it.")]
-WIDE = 1000
-"""Columns of output: more than any line has. A terminal breaks a long line better than a table breaks an id."""
-DEFAULT_OVERLORD = "http://127.0.0.1:8090"
 
 
 @app.command()
@@ -109,7 +105,7 @@ def up(
     from nemeton.up.plan import Wishes
 
     wishes = Wishes(data, host, port, worker_port, worker_capacity, database_url, deep_storage, task_logs)
-    with _in_words(exit_status=1):
+    with in_words(exit_status=1):
         run(wishes, lambda line: print(line, flush=True), hints=hints)
 
 
@@ -137,7 +133,7 @@ def overlord(
     from overlord.server import run
     from overlord.settings import OverlordSettings
 
-    with _in_words(exit_status=1):
+    with in_words(exit_status=1):
         reserve(host, port, "--port")  # for its words; the server itself would say only a number and "in use"
         run(OverlordSettings.from_environment(database_url=database_url, host=host, port=port, task_logs=task_logs))
 
@@ -203,7 +199,7 @@ def submit(
     from nemeton.client.overlord import Overlord
     from nemeton.progress import ProgressLine
 
-    with _in_words():
+    with in_words():
         server = Overlord(overlord)
         task_id = server.submit(submitting.read_spec(file))
         print(task_id, flush=True)
@@ -243,10 +239,10 @@ def tasks(
     """
     from nemeton.client.overlord import Overlord
 
-    with _in_words():
+    with in_words():
         found = Overlord(overlord).tasks(state=state, datasource=datasource, type=task_type, max=at_most)
     if json:
-        _print_json(found)
+        print_json(found)
         return
     if not found:
         print("no tasks")
@@ -279,7 +275,7 @@ def logs(
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
 
-    with _in_words():
+    with in_words():
         server = Overlord(overlord)
         if follow:
             following(server, task_id, offset, write)
@@ -296,8 +292,8 @@ def report(task_id: TaskId, overlord: OverlordUrl = DEFAULT_OVERLORD) -> None:
     """
     from nemeton.client.overlord import Overlord
 
-    with _in_words():
-        _print_json(Overlord(overlord).report(task_id))
+    with in_words():
+        print_json(Overlord(overlord).report(task_id))
 
 
 @app.command()
@@ -305,7 +301,7 @@ def shutdown(task_id: TaskId, overlord: OverlordUrl = DEFAULT_OVERLORD) -> None:
     """End a task. It becomes FAILED at once; a finished one stays as it is."""
     from nemeton.client.overlord import Overlord
 
-    with _in_words():
+    with in_words():
         server = Overlord(overlord)
         code = server.status(task_id)["statusCode"]
         if code == "RUNNING":
@@ -333,24 +329,8 @@ def segment_dump(
     """
     from nemeton.dump import dump
 
-    with _in_words():
+    with in_words():
         dump(path, limit, json)
-
-
-@contextmanager
-def _in_words(exit_status: int = 2) -> Generator[None]:
-    """An error of ours is a sentence on the standard error output, never a stack trace."""
-    try:
-        yield
-    except NotFound as error:
-        typer.secho(str(error), fg="red", err=True)
-        raise typer.Exit(2) from error
-    except NemetonError as error:
-        typer.secho(f"nemeton: {error}", fg="red", err=True)
-        raise typer.Exit(exit_status) from error
-    except BrokenPipeError:  # `| head`
-        sys.stderr.close()
-        raise typer.Exit(0) from None
 
 
 def _hint(command: str, task_id: str) -> str:
@@ -358,13 +338,6 @@ def _hint(command: str, task_id: str) -> str:
     from nemeton.invocation import as_started
 
     return f"{as_started()} {command} '{task_id}'"
-
-
-def _print_json(value: Any) -> None:
-    import orjson
-
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.buffer.flush()
 
 
 def _pass_on(program: str, arguments: list[str]) -> None:

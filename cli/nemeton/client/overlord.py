@@ -1,14 +1,17 @@
 """An Overlord as the client commands see it: Druid's own API, and every failure in words."""
 
+import os
 import re
+import ssl
 from typing import Any
 from urllib.parse import quote, unquote
 
 import orjson
 import urllib3
-from urllib3.util import make_headers, parse_url
+from urllib3.util import parse_url
 
 from druid_core.errors import InvalidInput, NemetonError, NotFound, Unavailable
+from nemeton.client.sign_in import HOW, asked_of_a_person, authorization, basic
 from nemeton.invocation import as_started
 
 DEFAULT_URL = "http://127.0.0.1:8090"
@@ -20,10 +23,14 @@ class Refused(NemetonError):
 
 
 class Overlord:
-    """One Overlord, ours or Java Druid's. A URL may carry `user:password@` for Druid's basic authentication."""
+    """
+    One Overlord, ours or Java Druid's. A URL may carry `user:password@`; else `sign_in` says who calls.
+
+    NEMETON_CA_FILE names authorities, as PEM, that are trusted in place of the machine's.
+    """
 
     def __init__(self, url: str) -> None:
-        """Raises InvalidInput for what is no URL of a server."""
+        """Raises InvalidInput for what is no URL of a server, and for a sign-in or an authority that is none."""
         try:
             parsed = parse_url(url if "://" in url else f"http://{url}")
         except urllib3.exceptions.HTTPError as error:
@@ -31,11 +38,15 @@ class Overlord:
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise InvalidInput(_no_url(url))
         self.url = f"{parsed.scheme}://{parsed.netloc}{(parsed.path or '').rstrip('/')}"
-        self._headers = {"Accept": "*/*"}
         if parsed.auth:
-            self._headers |= make_headers(basic_auth=unquote(parsed.auth))
+            user, _, password = parsed.auth.partition(":")
+            self._authorization = basic(unquote(user), unquote(password))
+        else:
+            self._authorization = authorization(parsed.host)
         self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=5, read=60), retries=urllib3.Retry(connect=0, read=0, redirect=3)
+            timeout=urllib3.Timeout(connect=5, read=60),
+            retries=urllib3.Retry(connect=0, read=0, redirect=3),
+            ca_certs=_authorities(),
         )
 
     def submit(self, payload: bytes) -> str:
@@ -82,14 +93,22 @@ class Overlord:
             ) from error
 
     def _ask(self, method: str, path: str, body: bytes | None = None, fields: dict[str, Any] | None = None) -> bytes:
-        headers = self._headers | ({"Content-Type": "application/json"} if body is not None else {})
-        url = f"{self.url}{API}{path}"
-        try:
-            answer = self._pool.request(method, url, body=body, fields=fields, headers=headers)
-        except urllib3.exceptions.HTTPError as error:
-            raise Unavailable(self._why_unreachable(error)) from error
+        return self.ask(method, f"{API}{path}", body, fields)
+
+    def ask(self, method: str, path: str, body: bytes | None = None, fields: dict[str, Any] | None = None) -> bytes:
+        """
+        The answer to any call; `path` is the whole path, quoted.
+
+        Raises NotFound, Refused with the Overlord's words, Unavailable.
+        """
+        answer = self._send(method, path, body, fields)
+        if answer.status == 401 and self._authorization is None:
+            self._authorization = asked_of_a_person(self.url)
+            if self._authorization is None:
+                raise Refused(f"{_message(answer.data) or 'the Overlord asks who you are'}: {HOW}")
+            answer = self._send(method, path, body, fields)
         if answer.status == 404:
-            raise NotFound(_message(answer.data) or f"{self.url} knows nothing at {API}{path}: is it an Overlord?")
+            raise NotFound(_message(answer.data) or f"{self.url} knows nothing at {path}: is it an Overlord?")
         if answer.status in (502, 503, 504):
             raise Unavailable(f"the Overlord at {self.url} is not ready (HTTP {answer.status})")
         if answer.status >= 400:
@@ -98,8 +117,26 @@ class Overlord:
             )
         return answer.data
 
+    def _send(
+        self, method: str, path: str, body: bytes | None, fields: dict[str, Any] | None
+    ) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": "*/*"}
+        if self._authorization is not None:
+            headers["Authorization"] = self._authorization
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            return self._pool.request(method, f"{self.url}{path}", body=body, fields=fields, headers=headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise Unavailable(self._why_unreachable(error)) from error
+
     def _why_unreachable(self, error: Exception) -> str:
         reason = getattr(error, "reason", None) or error
+        if isinstance(reason, urllib3.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(reason):
+            return (
+                f"the certificate of {self.url} is of nobody who is trusted here: name a PEM file of its authority in "
+                "NEMETON_CA_FILE"
+            )
         if isinstance(reason, urllib3.exceptions.NewConnectionError) and "refused" in str(reason):
             start = f"{as_started()} up"
             return f"nobody listens at {self.url}: start the Overlord with `{start}`, or name another with --overlord"
@@ -110,6 +147,19 @@ class Overlord:
         if isinstance(reason, urllib3.exceptions.TimeoutError):
             return f"the Overlord at {self.url} does not answer in time"
         return f"cannot speak to {self.url}: {reason}"
+
+
+def _authorities() -> str | None:
+    """Raises InvalidInput for a file that has no certificate."""
+    file = os.environ.get("NEMETON_CA_FILE")
+    if not file:
+        return None
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:  # ssl.SSLError is one
+        why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise InvalidInput(f"NEMETON_CA_FILE [{file}] cannot be used: {why}") from error
+    return file
 
 
 def _no_url(url: str) -> str:
