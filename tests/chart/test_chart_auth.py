@@ -75,12 +75,8 @@ def test_helm_test_asks_as_somebody_who_is_known(kind: str, is_there: bool) -> N
     assert bool(pods) == is_there
     if is_there and kind != "none":
         container = pods[0]["spec"]["containers"][0]
-        names = [item["name"] for item in container["env"]]
-        assert names.index("PASSWORD") < names.index("NEMETON_OVERLORD"), "Kubernetes expands what stands before"
-        assert environment(container)["NEMETON_OVERLORD"] == (
-            "http://admin:$(PASSWORD)@test-nemeton-overlord.druid.svc:8090"
-        )
-        assert _secret_key(container, "PASSWORD") == {"name": "test-nemeton-auth", "key": "admin-password"}
+        assert environment(container)["NEMETON_USER"] == "admin"
+        assert _secret_key(container, "NEMETON_PASSWORD") == {"name": "test-nemeton-auth", "key": "admin-password"}
 
 
 def test_with_a_certificate_every_way_to_the_overlord_is_tls() -> None:
