@@ -162,6 +162,18 @@ async def test_tombstones_stay_what_they_are_beside_copies(overlord: AsyncClient
     ]
 
 
+async def test_an_appended_segment_that_takes_no_other_number_fails_the_replacement_whole(
+    overlord: AsyncClient, pool: Pool
+) -> None:
+    replacing, appending, version = await both(overlord)
+    await append(appending, segment(DAY, (await allocate(appending))["version"], shard_spec=TombstoneShardSpec()))
+    before = await pool.fetch("SELECT id FROM druid_segments")
+    result = await replace(replacing, segment(DAY, version))
+    assert (result["success"], result["segments"]) == (False, [])
+    assert "cannot be given another number" in result["errorMsg"]
+    assert await pool.fetch("SELECT id FROM druid_segments") == before
+
+
 async def test_ranges_keep_their_bounds_and_grow_their_core_set(overlord: AsyncClient) -> None:
     replacing, appending, version = await both(overlord)
     await append(appending, built(await allocate(appending)))

@@ -23,8 +23,9 @@ async def replace(
     the new version for what is still to be appended.
 
     The answer holds what is new, copies included. Replacing by finer chunks than what was appended fails with a
-    sentence, and then nothing is published. Raises what `admit` raises, and InvalidInput without a REPLACE lock. (Druid
-    answers success then and drops the segments.)
+    sentence, as does an appended segment that takes no other number (a tombstone), and then nothing is published.
+    Raises what `admit` raises, and InvalidInput without a REPLACE lock. (Druid answers success then and drops the
+    segments.)
     """
     if not segments:
         raise InvalidInput("No segment to commit")
@@ -45,7 +46,7 @@ async def replace(
             for each in await pending.around(tx, data_source, interval, ())
         }
         identities = upgraded_pending(planned.segments, around.values())
-    except FinerReplacement as error:
+    except (FinerReplacement, InvalidInput) as error:
         return SegmentPublishResult(success=False, error_msg=str(error))
     ids = {segment.id for segment in planned.segments}
     new = await store.insert(tx, publisher.task_id, planned.segments, ids, now_ms, planned.upgraded_from)
