@@ -120,6 +120,8 @@ def run(settings: OverlordSettings) -> None:
         access_log=settings.access_log,
         log_level="info" if settings.access_log else "warning",
         server_header=False,
+        # a caller is known by the address that he calls from; uvicorn would take a header's word from this machine
+        proxy_headers=False,
         timeout_graceful_shutdown=settings.graceful_shutdown_seconds,
         # seconds; clients reuse a connection after a pause. Druid: druid.server.http.maxIdleTime (PT5M)
         timeout_keep_alive=300,

@@ -41,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _work(settings: MiddleManagerSettings, listening: socket.socket) -> None:
     middle_manager = MiddleManager(settings)
     server = _Server(
-        uvicorn.Config(worker_api(middle_manager, settings.runner_id), log_level="warning", access_log=False)
+        uvicorn.Config(
+            worker_api(middle_manager, settings.runner_id, settings.runner_token),
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,  # who calls is known by his own address
+        )
     )
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,10 +1,12 @@
 """
 The worker API: for people and scripts that look after one machine. The Overlord never calls it.
 
-Druid: WorkerResource
+It serves this machine, and whoever shows the runners' secret. Druid: WorkerResource
 """
 
-from collections.abc import Iterator
+import hmac
+from collections.abc import Awaitable, Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -18,8 +20,24 @@ _CHUNK_BYTES = 1 << 20
 _BASE = "/druid/worker/v1"
 
 
-def worker_api(middle_manager: MiddleManager, host: str) -> Starlette:
-    """The app; `host` is the `host:port` that answers name the worker by."""
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def worker_api(middle_manager: MiddleManager, host: str, runner_token: str | None) -> Starlette:
+    """
+    The app; `host` is the `host:port` that answers name the worker by.
+
+    Without a `runner_token` it serves callers of this machine alone.
+    """
+
+    def guarded(endpoint: Endpoint) -> Endpoint:
+        async def asked(request: Request) -> Response:
+            if is_local(request) or shows(request, runner_token):
+                return await endpoint(request)
+            words = "Callers from elsewhere show the runners' secret, NEMETON_RUNNER_TOKEN, as bearer token"
+            return JSONResponse({"error": words}, 401, {"WWW-Authenticate": "Bearer"})
+
+        return asked
 
     async def enable(_: Request) -> Response:
         middle_manager.enable(True)
@@ -49,15 +67,28 @@ def worker_api(middle_manager: MiddleManager, host: str) -> Starlette:
 
     return Starlette(
         routes=[
-            Route(f"{_BASE}/enable", enable, methods=["GET", "POST"]),
-            Route(f"{_BASE}/disable", disable, methods=["GET", "POST"]),
-            Route(f"{_BASE}/enabled", enabled),
-            Route(f"{_BASE}/tasks", tasks),
-            Route(f"{_BASE}/task/{{task_id}}/shutdown", shutdown, methods=["POST"]),
-            Route(f"{_BASE}/task/{{task_id}}/log", log),
+            Route(f"{_BASE}/enable", guarded(enable), methods=["GET", "POST"]),
+            Route(f"{_BASE}/disable", guarded(disable), methods=["GET", "POST"]),
+            Route(f"{_BASE}/enabled", guarded(enabled)),
+            Route(f"{_BASE}/tasks", guarded(tasks)),
+            Route(f"{_BASE}/task/{{task_id}}/shutdown", guarded(shutdown), methods=["POST"]),
+            Route(f"{_BASE}/task/{{task_id}}/log", guarded(log)),
             Route("/status/health", health),
         ]
     )
+
+
+def is_local(request: Request) -> bool:
+    """Whether the caller is on this machine, by the address that it called from."""
+    if request.client is None:
+        return False
+    address = ip_address(request.client.host.partition("%")[0])
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def shows(request: Request, runner_token: str | None) -> bool:
+    shown = request.headers.get("authorization", "")
+    return runner_token is not None and hmac.compare_digest(shown.encode(), f"Bearer {runner_token}".encode())
 
 
 def _log_from(middle_manager: MiddleManager, task_id: str, raw_offset: str) -> Response:

@@ -5,6 +5,7 @@ The standard library's threading server: a handful of callers, and imports that 
 Druid: ChatHandlerResource, IndexTask's and TaskReports' resources
 """
 
+import hmac
 import logging
 import socket
 import threading
@@ -37,13 +38,21 @@ class ChatServer:
     Serves `/druid/worker/v1/chat/{taskId}/…` and `/status/health` on daemon threads of its own.
 
     `port` is tried first; where it is taken, or 0, any free one is used. `handler` may be set when the task can answer
-    and taken away again when it ends. No answer has one of `secrets` in it.
+    and taken away again when it ends. No answer has one of `secrets` in it. Where there is a `key`, callers show it as
+    bearer token; of `/status/health` nobody is asked.
     """
 
     def __init__(
-        self, host: str, port: int, task_id: str, log_file: Path | None, secrets: frozenset[str] = frozenset()
+        self,
+        host: str,
+        port: int,
+        task_id: str,
+        log_file: Path | None,
+        secrets: frozenset[str] = frozenset(),
+        key: str | None = None,
     ) -> None:
         self.task_id = task_id
+        self.key = key
         self.secrets = secrets
         self.log_file = log_file
         self.handler: ChatHandler | None = None
@@ -98,6 +107,9 @@ class _Exchange(BaseHTTPRequestHandler):
         if parts.path == "/status/health":
             self._send_json(HTTPStatus.OK, True)
             return
+        if not self._shows(chat.key):
+            self._send_json(HTTPStatus.UNAUTHORIZED, {"error": "The Overlord serves this task's log and reports"})
+            return
         raw_task_id, slash, what = parts.path.removeprefix(_CHAT_PATH).partition("/")
         if not parts.path.startswith(_CHAT_PATH) or not slash:
             self._send(HTTPStatus.NOT_FOUND, b"", "text/plain")
@@ -113,6 +125,10 @@ class _Exchange(BaseHTTPRequestHandler):
             self._send_json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": f"Can't find chatHandler for handler[{task_id}]"})
         else:
             self._ask(chat.handler, what, full="full" in query)
+
+    def _shows(self, key: str | None) -> bool:
+        shown = self.headers.get("Authorization", "").encode("latin-1", "replace")
+        return key is None or hmac.compare_digest(shown, f"Bearer {key}".encode())
 
     def _ask(self, handler: ChatHandler, what: str, *, full: bool) -> None:
         match what:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from druid_core import tracing
+from druid_core.chat_key import chat_key
 from druid_core.errors import NemetonError, TaskFailure
 from druid_core.redaction import covered, secrets_in
 from peon import allowance
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             group_id=raw_task.get("groupId"),
             data_source=raw_task.get("dataSource"),
         )
-        chat = ChatServer(settings.host, settings.port, header.id, settings.log_file, secrets)
+        key = chat_key(settings.token) if settings.token else None
+        chat = ChatServer(settings.host, settings.port, header.id, settings.log_file, secrets, key)
     except (NemetonError, OSError, KeyError, ValueError) as error:
         _log.error("The peon cannot start: %s", in_words(error))
         return 1

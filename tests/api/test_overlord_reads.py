@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
+from druid_core.chat_key import chat_key
 from druid_core.runner import AttemptState
 from druid_core.status import TaskLocation, TaskStatus
 from druid_core.storage.task_logs import TaskLogName, TaskLogs
@@ -313,11 +314,15 @@ async def test_reports_of_a_running_noop_are_its_peons_own_words(overlord: Async
     runner = FakeRunner(overlord)
     await overlord.post(f"{V1}/task", json=noop("plain"))
     with serving_peon("plain") as peon:
-        await runner.run(await runner.take(), port=peon.port)
+        assignment = await runner.take()
+        await runner.run(assignment, port=peon.port)
         answer = await overlord.get(f"{V1}/task/plain/reports")
         assert (answer.status_code, answer.json()) == (200, {"error": "Can't find chatHandler for handler[plain]"})
         peon.live_reports = b'{"ingestionStatsAndErrors":{}}'
         assert (await overlord.get(f"{V1}/task/plain/reports")).json() == {"ingestionStatsAndErrors": {}}
+        assert (await overlord.get(f"{V1}/task/plain/log")).status_code == 200
+    key = f"Bearer {chat_key(assignment.token)}"
+    assert peon.shown == [key, key, key], "what its peon made of its token, and never the token"
 
 
 @pytest.mark.route("GET /druid/indexer/v1/task/{task_id}/reports", "same")

@@ -71,3 +71,14 @@ async def test_who_comes_too_often_is_told_when_to_come_again(settings: Overlord
         assert 1 <= int(answers[3].headers["retry-after"]) <= 2
         assert answers[3].json()["category"] == "CAPACITY_EXCEEDED"
         assert (await client.get("/status/health")).status_code == 200, "probes are never too many"
+
+
+async def test_a_header_does_not_say_where_a_call_comes_from(database_url: str) -> None:
+    port = free_port()
+    elsewhere = {"NEMETON_TRUSTED_NETWORKS": "10.0.0.0/8"}
+    async with serving(database_url, port, **elsewhere), AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        await ready(client)
+        for claimed in ({}, {"X-Forwarded-For": "10.1.2.3"}, {"Forwarded": "for=10.1.2.3"}, {"X-Real-IP": "10.1.2.3"}):
+            answer = await client.get(f"{V1}/tasks", headers=claimed)
+            assert answer.status_code == 401, claimed
+            assert "[127.0.0.1] is in none of the trusted networks" in answer.json()["errorMessage"]

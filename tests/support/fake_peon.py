@@ -15,6 +15,8 @@ class FakePeon:
         self.port = port
         self.log = b""
         self.live_reports: bytes | None = None
+        self.shown: list[str | None] = []
+        """What each caller showed as who he is."""
 
     def answer(self, address: str) -> tuple[int, bytes]:
         parts = urlsplit(address)
@@ -36,6 +38,7 @@ def serving_peon(task_id: str) -> Generator[FakePeon]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            peon.shown.append(self.headers.get("Authorization"))
             status, body = peon.answer(self.path)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))

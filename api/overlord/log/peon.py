@@ -69,14 +69,15 @@ class PeonClient:
     def close(self) -> None:
         self._pool.clear()
 
-    async def get(self, url: str, task_id: str) -> PeonAnswer | None:
-        """The answer of a peon; None when there is none."""
-        return await asyncio.to_thread(self._get, url, task_id)
+    async def get(self, url: str, task_id: str, key: str) -> PeonAnswer | None:
+        """The answer of a peon; None when there is none. `key` is what our own peons ask for."""
+        return await asyncio.to_thread(self._get, url, task_id, key)
 
-    def _get(self, url: str, task_id: str) -> PeonAnswer | None:
+    def _get(self, url: str, task_id: str, key: str) -> PeonAnswer | None:
         # another peon may serve at this port by now: the header lets it refuse. Druid: ChatHandlerResource
+        headers = {"X-Druid-Task-Id": quote(task_id, safe=""), "Authorization": f"Bearer {key}"}
         try:
-            answer = self._pool.request("GET", url, headers={"X-Druid-Task-Id": quote(task_id, safe="")})
+            answer = self._pool.request("GET", url, headers=headers)
         except urllib3.exceptions.HTTPError:
             return None
         return PeonAnswer(answer.status, answer.data)

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from druid_core.chat_key import chat_key
 from druid_core.errors import NotFound, StorageError
 from druid_core.storage.stored_log import StoredLog
 from druid_core.storage.task_logs import TaskLogName, TaskLogs
@@ -16,6 +17,7 @@ from overlord.log.peon import PeonClient, TaskEnds, whereabouts
 from overlord.replica import Replica, replica_of
 from overlord.task import documentation as shown
 from overlord.task.routes import unknown_task
+from overlord.task.token import mint
 from overlord.web import TEXT, PlainResponse, empty_answer, query, raw_json_answer, text_answer
 
 router = APIRouter(prefix="/druid/indexer/v1", tags=["Logs and reports"])
@@ -125,7 +127,8 @@ async def _live_log(request: Request, ends: TaskEnds, task_id: str, offset: int)
         except StorageError as error:
             return _unreadable("a log", task_id, error)
     size = 0 if earlier is None else earlier.size
-    answer = await peons.get(f"{ends.chat_url}/log?offset={max(0, offset - size) if offset > 0 else offset}", task_id)
+    beyond = max(0, offset - size) if offset > 0 else offset
+    answer = await peons.get(f"{ends.chat_url}/log?offset={beyond}", task_id, _key(request, ends, task_id))
     if answer is None or answer.status != 200:
         return None
     # its length was fixed when the peon answered, so the answer to a tail has exactly its bytes
@@ -196,9 +199,13 @@ async def _live_reports(request: Request, ends: TaskEnds, task_id: str) -> Respo
     if ends.chat_url is None or not ends.active:
         return None
     peons: PeonClient = request.app.state.peons
-    answer = await peons.get(f"{ends.chat_url}/liveReports", task_id)
+    answer = await peons.get(f"{ends.chat_url}/liveReports", task_id, _key(request, ends, task_id))
     # 503 is the peon's own word that it has no reports to give; Druid passes it on with 200
     return raw_json_answer(answer.body) if answer is not None and answer.status in (200, 503) else None
+
+
+def _key(request: Request, ends: TaskEnds, task_id: str) -> str:
+    return chat_key(mint(replica_of(request).secret, task_id, ends.attempt))
 
 
 async def _stored_report(request: Request, task_id: str) -> Response | None:

@@ -105,7 +105,7 @@ def _middle_manager(
             *("--deep-storage", storage_url(wishes.deep_storage, folder.segments), "--task-logs", task_logs),
             *("--data", str(folder.middle_manager), "--grace", str(MIDDLE_MANAGER_GRACE_S)),
         ],
-        is_ready=lambda: answers(host, port, "/druid/worker/v1/enabled"),
+        is_ready=lambda: answers(host, port, "/status/health"),
         port=port,
         where=f"http://{host}:{port}, {wishes.worker_capacity} {slots}",
         environment=environment,

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from druid_core.chat_key import chat_key
 from peon.chat import ChatServer
 
 TASK_ID = "noop ä/1%"
@@ -101,6 +102,31 @@ def test_health_is_true_and_unknown_paths_are_not_found(chat: ChatServer, client
     assert client.get("/status/health").json() is True
     assert client.get("/druid/v2").status_code == 404
     assert client.get(f"{CHAT}/nothing").status_code == 404
+
+
+@pytest.mark.parametrize("shown", ["", "Bearer x", "Bearer the token", "Basic key", "Bearer kéy", "key"])
+def test_a_peon_with_a_key_serves_whoever_shows_it(shown: str, tmp_path: Path) -> None:
+    log_file = tmp_path / "log"
+    log_file.write_bytes(LOG)
+    key = chat_key("the token")
+    server = ChatServer("127.0.0.1", 0, TASK_ID, log_file, key=key)
+    server.handler = Ingestion()
+    server.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
+            for path in ("log", "rowStats", "liveReports", "unparseableEvents"):
+                refused = client.get(f"{CHAT}/{path}", headers=[(b"Authorization", shown.encode())])
+                assert refused.status_code == 401
+                assert LOG not in refused.content
+                assert client.get(f"{CHAT}/{path}", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+            assert client.get("/status/health").json() is True
+    finally:
+        server.stop()
+
+
+def test_a_key_tells_nothing_of_its_token() -> None:
+    assert chat_key("a") == chat_key("a") != chat_key("b")
+    assert len(chat_key("a")) == 43
 
 
 def test_a_taken_port_gives_way_to_a_free_one(chat: ChatServer) -> None:
