@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from druid_core.errors import InvalidInput
 from druid_core.input_policy import METADATA_NETWORKS, InputPolicy
+from druid_core.java_task import JAVA_TASK_TYPES, SUB_TASK_TYPES
 from druid_core.redaction import without_secrets
 
 DRUID_VERSION = "37.0.0"
@@ -194,6 +195,13 @@ class OverlordSettings(BaseModel):
     Druid: druid.indexer.task.default.context
     """
 
+    druid_peon_task_types: tuple[str, ...] = ()
+    """
+    Task types, separated by commas, whose peons are Apache Druid's own Java ones: a task of such a type may ask for
+    anything that Druid has, and its peon says whether it can. With `index_parallel` and `compact` come their sub-tasks.
+    None by default: what our peon does not know is then refused at the door.
+    """
+
     force_time_chunk_lock: bool = True
     """The context entry of that name, where a task has none. Druid: druid.indexer.tasklock.forceTimeChunkLock"""
 
@@ -281,6 +289,7 @@ class OverlordSettings(BaseModel):
 
     @field_validator(
         *("authenticators", "trusted_networks", "input_protocols", "local_input_paths", "denied_input_networks"),
+        "druid_peon_task_types",
         mode="before",
     )
     @classmethod
@@ -294,6 +303,14 @@ class OverlordSettings(BaseModel):
             if not path.startswith("/"):
                 raise ValueError(f"[{path}] is no absolute path")
         return paths
+
+    @field_validator("druid_peon_task_types")
+    @classmethod
+    def _are_of_java(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        for each in types:
+            if each not in JAVA_TASK_TYPES:
+                raise ValueError(f"[{each}] is none of [{', '.join(sorted(JAVA_TASK_TYPES))}]")
+        return types
 
     @field_validator("trusted_networks", "denied_input_networks")
     @classmethod
@@ -353,6 +370,12 @@ class OverlordSettings(BaseModel):
             local_paths=self.local_input_paths,
             denied_networks=self.denied_input_networks,
         )
+
+    @property
+    def java_types(self) -> frozenset[str]:
+        """The types of tasks that Java peons run, their sub-tasks' included."""
+        types = frozenset(self.druid_peon_task_types)
+        return types | SUB_TASK_TYPES if types & {"compact", "index_parallel"} else types
 
     def as_properties(self) -> dict[str, str]:
         """What /status/properties shows: names of ours, values as texts, nothing secret."""

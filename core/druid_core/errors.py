@@ -4,6 +4,7 @@ What can go wrong, as one tree. Every error of this product is a NemetonError; n
     NemetonError
     ├── InvalidInput             the caller's value is wrong: name the field and what was expected      400
     │   ├── InvalidTask          a task that the Overlord refuses                                        400
+    │   │   └── NotSupportedYet  it asks for what Druid has and we have not                              400
     │   └── TaskIdExists         the id was used before, finished tasks included                         400
     ├── NotFound                 no such task, log, report, object                                       404
     ├── Conflict                 the state forbids it now                                                409
@@ -13,6 +14,8 @@ What can go wrong, as one tree. Every error of this product is a NemetonError; n
     │   └── StorageAway          it does not answer; worth another try                                   500
     └── TaskFailure              a task ends FAILED; the text is its errorMsg
 """
+
+from collections.abc import Iterable
 
 
 class NemetonError(Exception):
@@ -25,6 +28,15 @@ class InvalidInput(NemetonError):
 
 class InvalidTask(InvalidInput):
     """A task that the Overlord refuses. The text is what Druid would answer under `error`."""
+
+
+class NotSupportedYet(InvalidTask):
+    """Something that Druid knows and this product does not have. `supported`: what there is in its place."""
+
+    def __init__(self, what: str, supported: Iterable[str] = ()) -> None:
+        offered = ", ".join(sorted(supported))
+        sentence = f"{what} is known to Druid but not supported yet by this Overlord"
+        super().__init__(f"{sentence}; supported are: {offered}" if offered else sentence)
 
 
 class TaskIdExists(InvalidInput):

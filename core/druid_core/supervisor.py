@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from druid_core.compaction import parse_datasource_config
-from druid_core.errors import InvalidTask
-from druid_core.spec.jackson import not_here_yet
+from druid_core.errors import InvalidTask, NotSupportedYet
 from druid_core.supervisor_type import AUTOCOMPACT, KNOWN_TYPES, NOOP, SUPPORTED_TYPES
 from druid_core.task_id import check_name, check_storable
 
@@ -61,7 +60,7 @@ def parse_supervisor(raw: object) -> SupervisorSpec:
     if kind is None or not isinstance(kind, str):
         raise InvalidTask(f"Missing [type] of the supervisor spec: expected one of {_one_of(SUPPORTED_TYPES)}")
     if kind in KNOWN_TYPES:
-        raise InvalidTask(not_here_yet(f"Supervisor type [{kind}]", SUPPORTED_TYPES))
+        raise NotSupportedYet(f"Supervisor type [{kind}]", SUPPORTED_TYPES)
     match kind:
         case "NoopSupervisorSpec" | "noop":
             return _parse_noop(fields)

@@ -5,100 +5,36 @@ Tasks: what is submitted, checked once, and stored.
 that it has accepted, key for key.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, ValidationError
 
-from druid_core.errors import InvalidInput, InvalidTask
+from druid_core.any_task import FORCE_TIME_CHUNK_LOCK, JAVA_PACKAGE, BaseTask
+from druid_core.errors import InvalidInput, InvalidTask, NotSupportedYet
 from druid_core.instant import parse_instant
 from druid_core.interval import Interval
 from druid_core.java_order import copied_capacity, grown_capacity, hash_order
+from druid_core.java_task import JavaTask, java_task
 from druid_core.redaction import without_secrets
 from druid_core.spec.ingestion import IndexIngestionSpec, IngestionMode, IngestionSpec, ParallelIndexIngestionSpec
 from druid_core.spec.input import ALLOWED_HTTP_HEADERS, TRUSTED
-from druid_core.spec.jackson import (
-    Int,
-    Map,
-    PrimitiveInt,
-    PrimitiveLong,
-    SpecModel,
-    Text,
-    Texts,
-    UnreadableValue,
-    read_int,
-    refuse,
-)
+from druid_core.spec.jackson import Int, PrimitiveLong, Text, Texts, UnreadableValue, refuse
 from druid_core.spec.type_ids import TypeIds
 from druid_core.supervisor_type import SUPERVISOR_PATH, SUPERVISOR_TYPES
-from druid_core.task_id import check_name, check_storable, new_noop_id, new_task_id
+from druid_core.task_id import check_storable, new_noop_id, new_task_id
 
-_COMMON = "org.apache.druid.indexing.common.task"
-
-FORCE_TIME_CHUNK_LOCK = "forceTimeChunkLock"
-"""Context key: lock whole chunks of time. Druid: Tasks.FORCE_TIME_CHUNK_LOCK_KEY"""
 LINEAGE_BASED_ALLOCATION = "useLineageBasedSegmentAllocation"
 """Context key. Druid: SinglePhaseParallelIndexTaskRunner.CTX_USE_LINEAGE_BASED_SEGMENT_ALLOCATION_KEY"""
-LOCK_TIMEOUT = "taskLockTimeout"
-"""Context key: how long to wait for locks, in milliseconds. Druid: Tasks.LOCK_TIMEOUT_KEY"""
-PRIORITY = "priority"
-"""Context key. Druid: Tasks.PRIORITY_KEY"""
 
 NOOP_RUN_TIME_MS = 2500
 """How long a noop runs that does not say. Druid: NoopTask"""
 
 
-class TaskResource(SpecModel):
-    """Druid: TaskResource"""
-
-    java_class: ClassVar[str] = f"{_COMMON}.TaskResource"
-
-    availability_group: Text = ""
-    required_capacity: PrimitiveInt = 1
-
-
-class BaseTask(SpecModel):
-    """What all tasks have."""
-
-    default_priority: ClassVar[int] = 50
-
-    id: Text
-    group_id: Text
-    resource: TaskResource
-    context: Map = Field(default_factory=dict[str, Any])
-
-    @property
-    def priority(self) -> int:
-        """Of its locks, and among the tasks that wait for a slot; the greater the sooner."""
-        value = self.context.get(PRIORITY)
-        return self.default_priority if value is None else int(value)
-
-    @property
-    def lock_timeout_ms(self) -> int | None:
-        """How long it waits for its locks; None: as long as it takes."""
-        return _read_lock_timeout(self.context)
-
-    @property
-    def forces_time_chunk_lock(self) -> bool:
-        """Whether the task itself insists on locks of whole time chunks, whatever its context says."""
-        return False
-
-    def with_context(self, context: dict[str, Any]) -> Self:
-        """The same task in another context."""
-        return self.model_copy(update={"context": context})
-
-    def check(self) -> None:
-        check_name("task ID", self.id, self.java_class)
-        check_storable("groupId", self.group_id, self.java_class)
-        if self.context.get(PRIORITY) is not None:
-            read_int(self.context[PRIORITY])
-        _read_lock_timeout(self.context)
-
-
 class NoopTask(BaseTask):
     """Does nothing for `run_time` milliseconds. Druid: NoopTask"""
 
-    java_class: ClassVar[str] = f"{_COMMON}.NoopTask"
+    java_class: ClassVar[str] = f"{JAVA_PACKAGE}.NoopTask"
     wire_order: ClassVar[tuple[str, ...]] = ("type", "id", "group_id", "data_source", "run_time", "context", "resource")
 
     type: Literal["noop"] = "noop"
@@ -118,7 +54,7 @@ class KillTask(BaseTask):
     `max_used_status_last_updated_time` (milliseconds), where these are given.
     """
 
-    java_class: ClassVar[str] = f"{_COMMON}.KillUnusedSegmentsTask"
+    java_class: ClassVar[str] = f"{JAVA_PACKAGE}.KillUnusedSegmentsTask"
     default_priority: ClassVar[int] = 0
     wire_order: ClassVar[tuple[str, ...]] = (
         "type",
@@ -177,7 +113,7 @@ class BatchTask(BaseTask):
 class IndexTask(BatchTask):
     """Ingests within one process. Druid: IndexTask"""
 
-    java_class: ClassVar[str] = f"{_COMMON}.IndexTask"
+    java_class: ClassVar[str] = f"{JAVA_PACKAGE}.IndexTask"
     wire_order: ClassVar[tuple[str, ...]] = ("type", "id", "resource", "spec", "context", "group_id", "data_source")
 
     type: Literal["index"] = "index"
@@ -186,7 +122,7 @@ class IndexTask(BatchTask):
 class IndexParallelTask(BatchTask):
     """Ingests, with sub-tasks where its tuning asks for them. Druid: ParallelIndexSupervisorTask"""
 
-    java_class: ClassVar[str] = f"{_COMMON}.batch.parallel.ParallelIndexSupervisorTask"
+    java_class: ClassVar[str] = f"{JAVA_PACKAGE}.batch.parallel.ParallelIndexSupervisorTask"
     wire_order: ClassVar[tuple[str, ...]] = ("type", "id", "group_id", "resource", "spec", "context", "data_source")
 
     type: Literal["index_parallel"] = "index_parallel"
@@ -197,12 +133,12 @@ class IndexParallelTask(BatchTask):
         return self.mode is not IngestionMode.APPEND and not self.spec.data_schema.granularity_spec.intervals
 
 
-Task = IndexTask | IndexParallelTask | NoopTask | KillTask
+Task = IndexTask | IndexParallelTask | NoopTask | KillTask | JavaTask
 
 SUPPORTED_TYPES = ("index", "index_parallel", "kill", "noop")
 
 _TYPE = TypeIds(
-    f"{_COMMON}.Task",
+    f"{JAVA_PACKAGE}.Task",
     SUPPORTED_TYPES,
     noun="Task",
     known=(
@@ -244,23 +180,30 @@ _TYPE = TypeIds(
 )
 
 
-def parse_task(raw: object, now_ms: int, *, allowed_http_headers: frozenset[str] = frozenset()) -> Task:
+def parse_task(
+    raw: object,
+    now_ms: int,
+    *,
+    allowed_http_headers: frozenset[str] = frozenset(),
+    java_types: Collection[str] = (),
+) -> Task:
     """
     A task from the JSON value that was posted; an id is made where none was given.
 
     `allowed_http_headers` are the request headers, in lower case, that an http inputSource may set (Druid:
-    druid.ingestion.http.allowedHeaders, by default none). Raises InvalidTask with what Druid would answer.
+    druid.ingestion.http.allowedHeaders, by default none). A task of one of `java_types` may ask for what Druid has and
+    this product has not: it comes out as a `JavaTask`. Raises InvalidTask with what Druid would answer.
     """
-    return _parse(raw, now_ms, {ALLOWED_HTTP_HEADERS: allowed_http_headers})
+    return _parse(raw, now_ms, {ALLOWED_HTTP_HEADERS: allowed_http_headers}, java_types)
 
 
-def load_task(raw: object) -> Task:
+def load_task(raw: object, *, java_types: Collection[str] = ()) -> Task:
     """
-    A task from its stored payload, as `to_wire` printed it.
+    A task from its stored payload, as `to_wire` printed it; `java_types` as in `parse_task`.
 
     Raises InvalidTask for a payload that no version of this product has accepted.
     """
-    return _parse(raw, 0, {TRUSTED: True})
+    return _parse(raw, 0, {TRUSTED: True}, java_types)
 
 
 def inject_context(task: Task, default_context: Mapping[str, Any], *, force_time_chunk_lock: bool = True) -> Task:
@@ -286,19 +229,16 @@ def redacted(task_wire: dict[str, Any]) -> dict[str, Any]:
     return cast("dict[str, Any]", without_secrets(task_wire))
 
 
-def _parse(raw: object, now_ms: int, validation: dict[str, Any]) -> Task:
+def _parse(raw: object, now_ms: int, validation: dict[str, Any], java_types: Collection[str]) -> Task:
     try:
         _refuse_supervisor(raw)
-        fields = cast("dict[str, Any]", _TYPE.read(raw))
-        match fields["type"]:
-            case "noop":
-                return _noop(fields, now_ms)
-            case "kill":
-                return _kill(fields, now_ms)
-            case "index":
-                return _index(fields, now_ms, validation)
-            case _:
-                return _index_parallel(fields, now_ms, validation)
+        try:
+            return _own_task(raw, now_ms, validation)
+        except NotSupportedYet:
+            fields = cast("dict[str, Any]", raw)
+            if fields["type"] not in java_types:
+                raise
+            return java_task(fields, now_ms)
     except InvalidTask:
         raise
     except InvalidInput as error:
@@ -309,14 +249,17 @@ def _parse(raw: object, now_ms: int, validation: dict[str, Any]) -> Task:
         raise InvalidTask(f"Cannot read field [{path}]: {first['msg']}") from error
 
 
-def _read_lock_timeout(context: Mapping[str, Any]) -> int | None:
-    value = context.get(LOCK_TIMEOUT)
-    if value is None:
-        return None
-    try:
-        return read_int(value)
-    except InvalidInput as error:
-        raise InvalidTask(f"context [{LOCK_TIMEOUT}] must be a whole number of milliseconds, not [{value}]") from error
+def _own_task(raw: object, now_ms: int, validation: dict[str, Any]) -> Task:
+    fields = cast("dict[str, Any]", _TYPE.read(raw))
+    match fields["type"]:
+        case "noop":
+            return _noop(fields, now_ms)
+        case "kill":
+            return _kill(fields, now_ms)
+        case "index":
+            return _index(fields, now_ms, validation)
+        case _:
+            return _index_parallel(fields, now_ms, validation)
 
 
 def _refuse_supervisor(raw: object) -> None:

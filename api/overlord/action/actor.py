@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from druid_core.errors import Conflict
+from druid_core.java_task import JAVA_TASK_TYPES, SUB_TASK_TYPES
 from druid_core.task import load_task
 from overlord.db.pool import Connection
 from overlord.lock.lockbox import LockRequester
@@ -14,18 +15,6 @@ from overlord.task.token import task_of_token
 
 _GROUP_ALLOCATES = frozenset({"index", "index_parallel", "compact"})
 _TASK_ALLOCATES = frozenset({"noop", "query_controller"})
-
-_SUB_TASKS = frozenset(
-    {
-        "single_phase_sub_task",
-        "partial_dimension_cardinality",
-        "partial_dimension_distribution",
-        "partial_index_generate",
-        "partial_index_generic_merge",
-        "partial_range_index_generate",
-    }
-)
-"""The sub-tasks of an index_parallel. Druid: AbstractBatchSubtask"""
 
 
 class CannotAllocate(Conflict):
@@ -78,7 +67,7 @@ async def find_actors(tx: Connection, task_ids: Collection[str]) -> dict[str, Ac
 
 async def find_supervisor_id(tx: Connection, actor: Actor) -> str:
     """The task whose locks count for this one: of a sub-task its supervisor, else itself."""
-    if actor.type not in _SUB_TASKS:
+    if actor.type not in SUB_TASK_TYPES:
         return actor.task_id
     payload: bytes | None = await tx.fetchval("SELECT payload FROM druid_tasks WHERE id = $1", actor.task_id)
     supervisor_id = None if payload is None else orjson.loads(payload).get("supervisorTaskId")
@@ -102,6 +91,6 @@ def _actor(
 ) -> Actor:
     if payload is not None or task_type is None or group_id is None or priority is None:
         # A row that Druid made, and no queue pass has looked at yet
-        task = load_task(orjson.loads(payload or b"null"))
+        task = load_task(orjson.loads(payload or b"null"), java_types=JAVA_TASK_TYPES | SUB_TASK_TYPES)
         task_type, group_id, priority = task.type, task.group_id, task.priority
     return Actor(task_type, LockRequester(task_id, group_id, data_source, priority))

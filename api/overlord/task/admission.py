@@ -3,12 +3,20 @@
 from collections.abc import Iterator
 from typing import Any, cast
 
+from pydantic import TypeAdapter
+
 from druid_core.errors import InvalidInput
 from druid_core.input_policy import InputPolicy
+from druid_core.java_task import JavaTask
+from druid_core.spec.input import InputSource
 from druid_core.task import IndexParallelTask, IndexTask, Task
 from overlord.access import Action, Caller, data_source, input_source
 from overlord.problems import AccessDenied
 from overlord.settings import OverlordSettings
+
+_INPUT_SOURCE: TypeAdapter[InputSource] = TypeAdapter(InputSource)
+_CHECKED_TYPES = ("http", "local")
+"""Input sources that the policy is about. What a Java peon reads besides is bounded by its own configuration."""
 
 
 def check_admission(task: Task, caller: Caller, settings: OverlordSettings) -> None:
@@ -36,23 +44,32 @@ def check_inputs(task: Task, policy: InputPolicy) -> None:
     match task:
         case IndexTask() | IndexParallelTask():
             policy.check(task.spec.io_config.input_source)
+        case JavaTask(posted=posted):
+            for raw_source in _input_sources(posted):
+                if raw_source.get("type") in _CHECKED_TYPES:
+                    policy.check(_INPUT_SOURCE.validate_python(raw_source))
         case _:
             pass
 
 
 def input_source_types(raw: Any) -> Iterator[str]:
     """The types of all input sources in the JSON of a task, those inside of others included."""
+    for raw_source in _input_sources(raw):
+        type_id = raw_source.get("type")
+        if not isinstance(type_id, str):
+            raise InvalidInput("An input source has no type, so nobody can say whether it may be read")
+        yield type_id
+
+
+def _input_sources(raw: Any) -> Iterator[dict[str, Any]]:
     if isinstance(raw, list):
         for each in cast("list[Any]", raw):
-            yield from input_source_types(each)
+            yield from _input_sources(each)
     if not isinstance(raw, dict):
         return
     for name, value in cast("dict[str, Any]", raw).items():
         sources = [value] if name in ("inputSource", "delegate") else value if name == "delegates" else []
         for source in cast("list[Any]", sources if isinstance(sources, list) else []):
             if isinstance(source, dict):
-                type_id = cast("dict[str, Any]", source).get("type")
-                if not isinstance(type_id, str):
-                    raise InvalidInput(f"[{name}] has no type, so nobody can say whether it may be read")
-                yield type_id
-        yield from input_source_types(value)
+                yield cast("dict[str, Any]", source)
+        yield from _input_sources(value)

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from druid_core.any_task import FORCE_TIME_CHUNK_LOCK
 from druid_core.interval import Interval
+from druid_core.java_task import JavaTask
 from druid_core.lock import LockType
 from druid_core.spec.ingestion import IngestionMode
 from druid_core.spec.input import InlineSource
 from druid_core.spec.partitions import RangePartitionsSpec
 from druid_core.spec.tuning import ParallelIndexTuningConfig
-from druid_core.task import FORCE_TIME_CHUNK_LOCK, IndexParallelTask, IndexTask, KillTask, NoopTask, Task
+from druid_core.task import IndexParallelTask, IndexTask, KillTask, NoopTask, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,12 @@ def need_of(task: Task) -> LockNeed | None:
             lock_type = _appending_type(task.context) if appends else _replacing_type(task.context)
             intervals = granularity_spec.covered()
             return LockNeed(lock_type, intervals, task.lock_timeout_ms) if intervals else None
+        case JavaTask():
+            locks_segments = task.context.get(FORCE_TIME_CHUNK_LOCK) is False and not task.replaces_chunks
+            if locks_segments or not task.intervals:
+                return None
+            lock_type = _appending_type(task.context) if task.appends else _replacing_type(task.context)
+            return LockNeed(lock_type, task.intervals, task.lock_timeout_ms)
 
 
 def may_split(task: Task) -> bool:
@@ -57,6 +65,8 @@ def may_split(task: Task) -> bool:
 
     Druid: ParallelIndexSupervisorTask.isParallelMode
     """
+    if isinstance(task, JavaTask):
+        return task.may_split
     if not isinstance(task, IndexParallelTask):
         return False
     tuning = task.spec.tuning_config

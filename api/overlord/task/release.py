@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import asyncpg
 import orjson
 
+from druid_core.any_task import LOCK_TIMEOUT
 from druid_core.errors import Conflict, NemetonError, Unavailable
 from druid_core.instant import parse_instant
 from druid_core.interval import Interval
 from druid_core.lock import LockType, TaskLock
 from druid_core.status import TaskStatus
-from druid_core.task import LOCK_TIMEOUT, load_task
+from druid_core.task import load_task
 from overlord import events
 from overlord.db import hints
 from overlord.db.pool import Connection, connection, transaction
@@ -129,7 +130,7 @@ async def adopt_strays(replica: Replica) -> int:
     for row in rows:
         async with transaction(replica.pool) as tx:
             try:
-                task = load_task(orjson.loads(row["payload"]))
+                task = load_task(orjson.loads(row["payload"]), java_types=replica.settings.java_types)
             except (NemetonError, orjson.JSONDecodeError) as error:
                 await store.finish(tx, TaskStatus.failure(row["id"], f"The stored task cannot be read: {error}"))
                 continue

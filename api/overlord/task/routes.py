@@ -74,7 +74,7 @@ async def _submit(request: Request, raw: Any) -> Response:
     parent = request.headers.get(tracing.TRACEPARENT)
     with tracing.span("submit task", parent, "server", may_begin=True) as traced:
         task = inject_context(
-            parse_task(raw, replica.clock_ms()),
+            parse_task(raw, replica.clock_ms(), java_types=settings.java_types),
             # by its context the trace reaches the peon; one that the task brings goes before
             settings.default_task_context | (traced.carried if tracing.is_on() else {}),
             force_time_chunk_lock=settings.force_time_chunk_lock,

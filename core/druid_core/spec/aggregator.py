@@ -4,8 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from druid_core.errors import InvalidTask
-from druid_core.spec.jackson import Bool, SpecModel, Text, not_here_yet
+from druid_core.errors import InvalidTask, NotSupportedYet
+from druid_core.spec.jackson import Bool, SpecModel, Text
 from druid_core.spec.type_ids import TypeIds
 
 _PACKAGE = "org.apache.druid.query.aggregation"
@@ -74,7 +74,7 @@ class NumericAggregator(SpecModel):
     @classmethod
     def prepare(cls, raw: dict[str, Any]) -> dict[str, Any]:
         if raw.get("expression"):
-            raise InvalidTask(not_here_yet("An aggregator's expression", ("fieldName",)))
+            raise NotSupportedYet("An aggregator's expression", ("fieldName",))
         return raw
 
     def check(self) -> None:
@@ -112,7 +112,7 @@ class HyperUniqueAggregator(SpecModel):
         if not self.field_name:
             self.refuse("Must have a valid, non-null fieldName")
         if self.is_input_hyper_unique:
-            raise InvalidTask(not_here_yet("isInputHyperUnique [true]"))
+            raise NotSupportedYet("isInputHyperUnique [true]")
 
 
 _HERE = (

@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from druid_core.errors import InvalidTask
+from druid_core.errors import InvalidTask, NotSupportedYet
 from druid_core.java_order import set_order
-from druid_core.spec.jackson import Bool, Map, SpecModel, Text, Texts, a_list, not_here_yet
+from druid_core.spec.jackson import Bool, Map, SpecModel, Text, Texts, a_list
 from druid_core.spec.type_ids import TypeIds
 
 _IMPL = "org.apache.druid.data.input.impl"
@@ -109,7 +109,7 @@ class AutoDimension(SpecModel):
 
     def check(self) -> None:
         if self.cast_to_type is not None and self.cast_to_type.upper() not in _CASTS:
-            raise InvalidTask(not_here_yet(f"castToType [{self.cast_to_type}]", _CASTS))
+            raise NotSupportedYet(f"castToType [{self.cast_to_type}]", _CASTS)
 
 
 _CASTS = ("STRING", "LONG", "DOUBLE", "FLOAT")
@@ -161,7 +161,7 @@ class DimensionsSpec(SpecModel):
     @classmethod
     def prepare(cls, raw: dict[str, Any]) -> dict[str, Any]:
         if raw.get("spatialDimensions"):
-            raise InvalidTask(not_here_yet("spatialDimensions"))
+            raise NotSupportedYet("spatialDimensions")
         return raw
 
     def check(self) -> None:

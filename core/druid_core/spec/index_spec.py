@@ -4,8 +4,8 @@ from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BeforeValidator
 
-from druid_core.errors import InvalidTask
-from druid_core.spec.jackson import Map, SpecModel, Text, not_here_yet
+from druid_core.errors import InvalidTask, NotSupportedYet
+from druid_core.spec.jackson import Map, SpecModel, Text
 
 
 def _choice(java_class: str, offered: tuple[str, ...], not_yet: tuple[str, ...]) -> BeforeValidator:
@@ -14,7 +14,7 @@ def _choice(java_class: str, offered: tuple[str, ...], not_yet: tuple[str, ...])
         if word in offered:
             return word
         if word in not_yet:
-            raise InvalidTask(not_here_yet(f"{java_class.rpartition('.')[2]} [{word}]", offered))
+            raise NotSupportedYet(f"{java_class.rpartition('.')[2]} [{word}]", offered)
         raise InvalidTask(
             f"Cannot construct instance of `{java_class}`, problem: No enum constant {java_class}.{str(raw).upper()}"
         )
@@ -36,7 +36,7 @@ def _bitmap(raw: Any) -> Any:
     if kind == "roaring":
         return {"type": "roaring"}
     if kind == "concise":
-        raise InvalidTask(not_here_yet("bitmap type [concise]", ("roaring",)))
+        raise NotSupportedYet("bitmap type [concise]", ("roaring",))
     raise InvalidTask(
         f"Could not resolve type id '{kind}' as a subtype of `org.apache.druid.segment.data.BitmapSerdeFactory` "
         "known type ids = [concise, roaring] (for POJO property 'bitmap')"

@@ -5,9 +5,9 @@ from typing import Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from druid_core.errors import InvalidTask
+from druid_core.errors import NotSupportedYet
 from druid_core.spec.input import InputFormat, InputSource
-from druid_core.spec.jackson import Bool, SpecModel, not_here_yet, refuse
+from druid_core.spec.jackson import Bool, SpecModel, refuse
 from druid_core.spec.schema import DataSchema
 from druid_core.spec.tuning import (
     DynamicPartitionsSpec,
@@ -107,9 +107,9 @@ class IngestionSpec(SpecModel):
         tuning = self.tuning_config
         partitions = tuning.given_or_default_partitions_spec
         if not isinstance(partitions, DynamicPartitionsSpec):
-            raise InvalidTask(not_here_yet(f"partitionsSpec type [{partitions.type}]", ("dynamic",)))
+            raise NotSupportedYet(f"partitionsSpec type [{partitions.type}]", ("dynamic",))
         if tuning.await_segment_availability_timeout_millis:
-            raise InvalidTask(not_here_yet("awaitSegmentAvailabilityTimeoutMillis other than 0"))
+            raise NotSupportedYet("awaitSegmentAvailabilityTimeoutMillis other than 0")
 
 
 class IndexIngestionSpec(IngestionSpec):

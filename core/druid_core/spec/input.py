@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from druid_core.errors import InvalidTask
+from druid_core.errors import InvalidTask, NotSupportedYet
 from druid_core.spec.jackson import (
     Bool,
     Map,
@@ -13,7 +13,6 @@ from druid_core.spec.jackson import (
     SpecModel,
     Text,
     Texts,
-    not_here_yet,
     read_text,
 )
 from druid_core.spec.type_ids import TypeIds
@@ -155,7 +154,7 @@ class FlattenField(SpecModel):
     def prepare(cls, raw: dict[str, Any]) -> dict[str, Any]:
         kind = str(raw.get("type", "root")).lower()
         if kind == "jq":
-            raise InvalidTask(not_here_yet("flattenSpec field type [jq]", ("path", "root", "tree")))
+            raise NotSupportedYet("flattenSpec field type [jq]", ("path", "root", "tree"))
         if kind not in ("root", "path", "tree"):
             raise InvalidTask(
                 "Cannot deserialize value of type `org.apache.druid.java.util.common.parsers.JSONPathFieldType` from "

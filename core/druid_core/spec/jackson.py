@@ -6,7 +6,7 @@ Every model of a spec is a SpecModel. A refusal leaves pydantic as InvalidTask a
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, NoReturn, Self, cast
 
 from pydantic import BeforeValidator, model_validator
@@ -284,11 +284,3 @@ PrimitiveInt = Annotated[int, BeforeValidator(read_int)]
 PrimitiveLong = Annotated[int, BeforeValidator(_whole_number("long", _LONG))]
 Bool = Annotated[bool, BeforeValidator(read_bool)]
 Map = Annotated[dict[str, Any], BeforeValidator(read_map)]
-
-
-def not_here_yet(what: str, supported: Iterable[str] = ()) -> str:
-    """The sentence for what Druid has and this Overlord has not."""
-    offered = ", ".join(sorted(supported))
-    return f"{what} is known to Druid but not supported yet by this Overlord" + (
-        f"; supported are: {offered}" if offered else ""
-    )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import BeforeValidator, Field, PlainValidator, TypeAdapter
 
-from druid_core.errors import InvalidInput, InvalidTask
+from druid_core.errors import InvalidInput, InvalidTask, NotSupportedYet
 from druid_core.granularity import DAY, NONE, Granularity, parse_granularity
 from druid_core.instant import format_instant, parse_instant
 from druid_core.interval import Interval, condense
@@ -34,7 +34,6 @@ from druid_core.spec.jackson import (
     Text,
     UnreadableValue,
     a_list,
-    not_here_yet,
 )
 from druid_core.task_id import check_name
 
@@ -213,7 +212,7 @@ class TransformSpec(SpecModel):
     @classmethod
     def prepare(cls, raw: dict[str, Any]) -> dict[str, Any]:
         if raw.get("transforms") or raw.get("filter"):
-            raise InvalidTask(not_here_yet("A transformSpec with transforms or a filter"))
+            raise NotSupportedYet("A transformSpec with transforms or a filter")
         return {}
 
 
@@ -246,7 +245,7 @@ class DataSchema(SpecModel):
                 "timestampSpec and dimensionsSpec of the dataSchema and inputFormat of the ioConfig instead"
             )
         if raw.get("projections"):
-            raise InvalidTask(not_here_yet("dataSchema.projections"))
+            raise NotSupportedYet("dataSchema.projections")
         timestamp = _child(TimestampSpec, raw, "timestampSpec", "timestamp_spec")
         dimensions = _child(DimensionsSpec, raw, "dimensionsSpec", "dimensions_spec") or DimensionsSpec()
         metrics = _AGGREGATORS.validate_python(raw.get("metricsSpec", raw.get("metrics_spec", [])))
@@ -306,7 +305,7 @@ def _check_columns(
     for metric in metrics:
         seen.setdefault(metric.name, []).append("metricsSpec list")
     if dimensions.force_segment_sort_by_time is False:
-        raise InvalidTask(not_here_yet("forceSegmentSortByTime [false]"))
+        raise NotSupportedYet("forceSegmentSortByTime [false]")
     errors = [f"[{name}] seen in {_places(places)}" for name, places in sorted(seen.items()) if len(places) > 1]
     if errors:
         raise refuse(f"Cannot specify a column more than once: {'; '.join(errors)}")

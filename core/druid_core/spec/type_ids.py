@@ -5,8 +5,8 @@ from typing import Any, cast
 
 from pydantic import BeforeValidator
 
-from druid_core.errors import InvalidTask
-from druid_core.spec.jackson import SpecModel, not_here_yet, token_of
+from druid_core.errors import InvalidTask, NotSupportedYet
+from druid_core.spec.jackson import SpecModel, token_of
 
 
 class TypeIds:
@@ -75,7 +75,7 @@ class TypeIds:
 
     def _unresolved(self, kind: object) -> InvalidTask:
         if kind in self._known:
-            return InvalidTask(not_here_yet(f"{self._noun} type [{kind}]", self._supported))
+            return NotSupportedYet(f"{self._noun} type [{kind}]", self._supported)
         return InvalidTask(
             f"Please make sure to load all the necessary extensions and jars with type '{kind}' on 'druid/coordinator' "
             f"service. Could not resolve type id '{kind}' as a subtype of `{self._java_class}` "

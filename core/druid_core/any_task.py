@@ -1,0 +1,77 @@
+"""What all tasks have, whoever runs them."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import Field
+
+from druid_core.errors import InvalidInput, InvalidTask
+from druid_core.spec.jackson import Map, PrimitiveInt, SpecModel, Text, read_int
+from druid_core.task_id import check_name, check_storable
+
+JAVA_PACKAGE = "org.apache.druid.indexing.common.task"
+"""Of the classes of tasks, for Druid's messages."""
+
+FORCE_TIME_CHUNK_LOCK = "forceTimeChunkLock"
+"""Context key: lock whole chunks of time. Druid: Tasks.FORCE_TIME_CHUNK_LOCK_KEY"""
+LOCK_TIMEOUT = "taskLockTimeout"
+"""Context key: how long to wait for locks, in milliseconds. Druid: Tasks.LOCK_TIMEOUT_KEY"""
+PRIORITY = "priority"
+"""Context key. Druid: Tasks.PRIORITY_KEY"""
+
+
+class TaskResource(SpecModel):
+    """Druid: TaskResource"""
+
+    java_class: ClassVar[str] = f"{JAVA_PACKAGE}.TaskResource"
+
+    availability_group: Text = ""
+    required_capacity: PrimitiveInt = 1
+
+
+class BaseTask(SpecModel):
+    """What all tasks have."""
+
+    default_priority: ClassVar[int] = 50
+
+    id: Text
+    group_id: Text
+    resource: TaskResource
+    context: Map = Field(default_factory=dict[str, Any])
+
+    @property
+    def priority(self) -> int:
+        """Of its locks, and among the tasks that wait for a slot; the greater the sooner."""
+        value = self.context.get(PRIORITY)
+        return self.default_priority if value is None else int(value)
+
+    @property
+    def lock_timeout_ms(self) -> int | None:
+        """How long it waits for its locks; None: as long as it takes."""
+        return _read_lock_timeout(self.context)
+
+    @property
+    def forces_time_chunk_lock(self) -> bool:
+        """Whether the task itself insists on locks of whole time chunks, whatever its context says."""
+        return False
+
+    def with_context(self, context: dict[str, Any]) -> Self:
+        """The same task in another context."""
+        return self.model_copy(update={"context": context})
+
+    def check(self) -> None:
+        check_name("task ID", self.id, self.java_class)
+        check_storable("groupId", self.group_id, self.java_class)
+        if self.context.get(PRIORITY) is not None:
+            read_int(self.context[PRIORITY])
+        _read_lock_timeout(self.context)
+
+
+def _read_lock_timeout(context: Mapping[str, Any]) -> int | None:
+    value = context.get(LOCK_TIMEOUT)
+    if value is None:
+        return None
+    try:
+        return read_int(value)
+    except InvalidInput as error:
+        raise InvalidTask(f"context [{LOCK_TIMEOUT}] must be a whole number of milliseconds, not [{value}]") from error
