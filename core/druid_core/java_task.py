@@ -133,7 +133,9 @@ def _intervals(kind: str, posted: Mapping[str, Any]) -> list[Interval]:
             whole = {"type": "arbitrary"} if granularity is None else {"segmentGranularity": granularity}
             return GranularitySpec.model_validate({**whole, "intervals": [interval]}).covered()
         case "archive" | "move" | "restore":
-            return [Interval.parse(str(posted.get("interval")))]
+            if posted.get("interval") is None:
+                refuse(JavaTask.java_class, "interval")
+            return [Interval.parse(str(posted["interval"]))]
         case _:
             return []
 

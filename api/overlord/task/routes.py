@@ -1,5 +1,6 @@
 """Task endpoints: submit, look at, list, shut down. Druid: OverlordResource"""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from druid_core import tracing
 from druid_core.errors import InvalidInput, NemetonError
 from druid_core.interval import Interval
+from druid_core.java_task import SUB_TASK_TYPES
 from druid_core.redaction import covered, secrets_in
 from druid_core.runner import RUNNER_HEADER, SUBMITTER_HEADER, Explanation
 from druid_core.task import inject_context, parse_task, redacted
@@ -82,8 +84,12 @@ async def _submit(request: Request, raw: Any) -> Response:
         traced.note(task_id=task.id, task_type=task.type, data_source=task.data_source)
         check_admission(task, caller_of(request), settings)
         check_inputs(task, settings.input_policy)
+        origin = _origin(request, audited=task.type in AUDITED_TYPES)
+        if origin.runner_wish is None and task.type in SUB_TASK_TYPES:
+            async with connection(replica.pool) as held:
+                origin = replace(origin, runner_wish=await store.runner_wish(held, task.group_id))
         intake: Intake = request.app.state.intake
-        await intake.submit(task, _origin(request, audited=task.type in AUDITED_TYPES))
+        await intake.submit(task, origin)
     return json_answer({"task": task.id})
 
 

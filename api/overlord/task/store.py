@@ -82,6 +82,14 @@ async def is_active(tx: Connection, task_id: str) -> bool:
     return bool(await tx.fetchval("SELECT active FROM druid_tasks WHERE id = $1", task_id))
 
 
+async def runner_wish(tx: Connection, task_id: str) -> str | None:
+    """The only runner that may take the task; its sub-tasks need the peons that it needs."""
+    wish: str | None = await tx.fetchval(
+        "SELECT runner_wish FROM nemeton_attempts WHERE task_id = $1 ORDER BY attempt DESC LIMIT 1", task_id
+    )
+    return wish
+
+
 async def finish(tx: Connection, status: TaskStatus) -> bool:
     """
     Give an active task its final status and release its locks; whether it was active.

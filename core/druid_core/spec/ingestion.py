@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, cast
 from pydantic import Field
 
 from druid_core.errors import NotSupportedYet
-from druid_core.spec.input import InputFormat, InputSource
+from druid_core.spec.input import INPUT_SOURCE_TYPES, InputFormat, InputSource
 from druid_core.spec.jackson import Bool, SpecModel, refuse
 from druid_core.spec.schema import DataSchema
 from druid_core.spec.tuning import (
@@ -73,9 +73,8 @@ class IngestionSpec(SpecModel):
             io_class = cls.java_class.replace("IngestionSpec", "IOConfig")
             refuse(cls.java_class, f'Cannot invoke "{io_class}.getInputSource()" because "ioConfig" is null')
         io = cls.io_types.read(io)
-        for needed in ("inputSource", "inputFormat"):
-            if isinstance(io, dict) and cast("dict[str, Any]", io).get(needed) is None:
-                refuse(cls.java_class, f"{needed} must not be null")
+        if isinstance(io, dict):
+            cls._require_input(cast("dict[str, Any]", io))
         if raw.get("dataSchema") is None:
             refuse(
                 cls.task_class,
@@ -87,6 +86,15 @@ class IngestionSpec(SpecModel):
             "ioConfig": io,
             "tuningConfig": {"type": cls.task_type} if tuning is None else cls.tuning_types.read(tuning),
         }
+
+    @classmethod
+    def _require_input(cls, io: dict[str, Any]) -> None:
+        """A source of a type that is not here is told so first: it may be one that needs no format, as `druid`."""
+        if io.get("inputSource") is None:
+            refuse(cls.java_class, "inputSource must not be null")
+        INPUT_SOURCE_TYPES.read(io["inputSource"])
+        if io.get("inputFormat") is None:
+            refuse(cls.java_class, "inputFormat must not be null")
 
     def check(self) -> None:
         io = self.io_config

@@ -344,29 +344,32 @@ class ParquetFormat(SpecModel):
     binary_as_string: Bool = False
 
 
+INPUT_SOURCE_TYPES = TypeIds(
+    "org.apache.druid.data.input.InputSource",
+    ("inline", "local", "http"),
+    noun="inputSource",
+    known=(
+        "combining",
+        "druid",
+        "generator",
+        "sql",
+        "s3",
+        "google",
+        "azure",
+        "azureStorage",
+        "hdfs",
+        "delta",
+        "iceberg",
+    ),
+    shown=("combining", "druid", "generator", "http", "inline", "local", "sql"),
+    property_name="inputSource",
+)
+"""What `inputSource.type` may be."""
+
 InputSource = Annotated[
     InlineSource | LocalSource | HttpSource,
     Field(discriminator="type"),
-    TypeIds(
-        "org.apache.druid.data.input.InputSource",
-        ("inline", "local", "http"),
-        noun="inputSource",
-        known=(
-            "combining",
-            "druid",
-            "generator",
-            "sql",
-            "s3",
-            "google",
-            "azure",
-            "azureStorage",
-            "hdfs",
-            "delta",
-            "iceberg",
-        ),
-        shown=("combining", "druid", "generator", "http", "inline", "local", "sql"),
-        property_name="inputSource",
-    ).validator,
+    INPUT_SOURCE_TYPES.validator,
 ]
 
 InputFormat = Annotated[

@@ -3,15 +3,22 @@
 import os
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 
-def start(command: list[str], log: Path, folder: Path) -> subprocess.Popen[bytes]:
-    """A process in a session of its own, so that a Ctrl-C at the terminal leaves its ending to us."""
+def start(
+    command: list[str], log: Path, folder: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """
+    A process in a session of its own, so that a Ctrl-C at the terminal leaves its ending to us. `environment` is added
+    to ours.
+    """
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
             cwd=folder,
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -128,6 +128,13 @@ class Workshop:
         answers: list[dict[str, Any]] = self._ask({"op": "locks", "steps": steps})["answers"]
         return answers
 
+    def call_overlord(self, port: int, call: str, **arguments: Any) -> Any:
+        """
+        What Druid's Overlord client, or with `perform` its task action client, reads out of the answer of the Overlord
+        at that port; see `OverlordCaller.java`. Raises DruidRefusedError with what the client threw.
+        """
+        return self._ask({"op": "overlord", "port": port, "call": call, **arguments})["result"]
+
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")

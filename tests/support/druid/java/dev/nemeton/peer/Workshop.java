@@ -22,6 +22,7 @@ import java.nio.charset.StandardCharsets;
  * {"op":"actions","steps":[...]}                what Druid's task actions answer; see {@link Segments}
  * {"op":"timeline","steps":[...]}               what Druid's timeline shows after each step
  * {"op":"locks","steps":[...]}                  what Druid's lockbox says to each step; see {@link Locks}
+ * {"op":"overlord","port":P,"call":C,...}       what Druid's clients read out of an Overlord's answer; see {@link OverlordCaller}
  * </pre>
  */
 public final class Workshop
@@ -38,6 +39,7 @@ public final class Workshop
     Writer writer = new Writer(DruidParts.shared());
     Segments segments = new Segments(DruidParts.shared());
     Locks locks = new Locks(DruidParts.shared());
+    OverlordCaller caller = new OverlordCaller(DruidParts.shared());
     BufferedReader requests = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     answers.println("{\"ok\":true}");
     for (String line = requests.readLine(); line != null; line = requests.readLine()) {
@@ -56,6 +58,9 @@ public final class Workshop
             break;
           case "locks":
             answer = locks.judge(request);
+            break;
+          case "overlord":
+            answer = caller.call(request);
             break;
           default:
             answer = writer.write(request);
