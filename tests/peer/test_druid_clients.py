@@ -169,7 +169,7 @@ async def test_a_peons_actions_lock_allocate_publish_and_list(caller: Caller) ->
 
 
 def _changed(count: int) -> dict[str, Any]:
-    return {"numChangedSegments": count}
+    return {"numChangedSegments": count, "segmentStateChanged": True}
 
 
 def _write(file: Path, content: Any) -> None:
