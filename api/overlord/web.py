@@ -57,6 +57,11 @@ def is_json(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
 
 
+def may_be_json(request: Request) -> bool:
+    """The same for a route that reads no body: to say nothing is fine there, which is what Druid's client does."""
+    return "content-type" not in request.headers or is_json(request)
+
+
 def accepts_json(request: Request) -> bool:
     """Whether the caller takes JSON. If not, Druid answers 406."""
     accept = request.headers.get("accept")

@@ -86,6 +86,20 @@ async def test_ids_are_marked_and_foreign_ones_ignored(
     assert await used(pool) == {segments["new"], segments["feb"]}
 
 
+async def test_a_mark_without_a_body_needs_no_content_type_and_takes_none_but_json(
+    overlord: AsyncClient, pool: Pool, segments: dict[str, str]
+) -> None:
+    """Druid's own client sends none."""
+    everything, one = f"{DATA_SOURCES}/web", f"{DATA_SOURCES}/web/segments/{segments['old']}"
+    await overlord.delete(everything)
+    for path in (everything, one):
+        refused = await overlord.post(path, content="", headers={"Content-Type": "text/plain"})
+        assert (refused.status_code, refused.content) == (415, b"")
+    assert await used(pool) == set()
+    assert changed(await overlord.post(everything)) == 2
+    assert changed(await overlord.post(one)) == 1
+
+
 @pytest.mark.route("POST /druid/indexer/v1/datasources/{data_source}/markUsed", "same")
 async def test_ids_that_are_none_are_refused_for_marking_used(overlord: AsyncClient, segments: dict[str, str]) -> None:
     response = await mark(overlord, "markUsed", {"segmentIds": ["nonsense", segments["old"]]})

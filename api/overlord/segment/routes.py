@@ -17,7 +17,7 @@ from overlord import audit
 from overlord.db.pool import Connection, transaction
 from overlord.replica import replica_of
 from overlord.segment import mark
-from overlord.web import empty_answer, is_json, json_answer, json_body, raw_json_answer
+from overlord.web import empty_answer, is_json, json_answer, json_body, may_be_json, raw_json_answer
 
 router = APIRouter(prefix="/druid/indexer/v1/datasources", tags=["Segments"])
 
@@ -33,7 +33,7 @@ _EITHER = (
 @router.post("/{data_source}")
 async def mark_all_used(request: Request, data_source: str) -> Response:
     """Mark every unused segment of the datasource as used, unless a newer one lies over it."""
-    if not is_json(request):
+    if not may_be_json(request):
         return empty_answer(415)
     return await _changed(request, lambda tx, now_ms: mark.mark_used(tx, data_source, ETERNITY, None, now_ms))
 
@@ -71,6 +71,8 @@ async def mark_unused(request: Request, data_source: str) -> Response:
 @router.post("/{data_source}/segments/{segment_id}")
 async def mark_segment_used(request: Request, data_source: str, segment_id: str) -> Response:
     """Mark one segment as used, whatever lies over it."""
+    if not may_be_json(request):
+        return empty_answer(415)
     if not mark.is_segment_id(data_source, segment_id):
         return _no_segment_id(data_source, segment_id)
     return await _changed(request, lambda tx, now_ms: mark.mark_one_used(tx, data_source, segment_id, now_ms))
