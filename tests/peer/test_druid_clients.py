@@ -165,7 +165,8 @@ async def test_a_peons_actions_lock_allocate_publish_and_list(caller: Caller) ->
     assert await caller.ask("markSegmentsAsUsed", dataSource="web", filter={"interval": DAY}) == _changed(1)
     assert await caller.ask("markSegmentsAsUnused", dataSource="web") == _changed(1)
     assert await caller.ask("markSegmentsAsUsed", dataSource="web") == _changed(1)
-    assert await caller.ask("killPendingSegments", dataSource="web", interval=DAY) == 1
+    # what was allocated and not published went with its task
+    assert await caller.ask("killPendingSegments", dataSource="web", interval=DAY) == 0
 
 
 def _changed(count: int) -> dict[str, Any]:
