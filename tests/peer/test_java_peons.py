@@ -97,8 +97,6 @@ async def world(
             Hand(client, "ours:8091", our_peons(folder), folder / "our-tasks").at_work() as ours,
         ):
             yield World(client, tables, java, ours, folder)
-            counts = dict(Counter(each.type for each in java.started))
-            print(f"\npeons of Druid: {counts}; of ours: {len(ours.started)}")
     finally:
         await tables.close()
         await database.drop(url)
@@ -181,7 +179,9 @@ async def test_java_reads_compacts_and_kills_what_our_peon_wrote(world: World) -
     assert [each for each in folders if each.exists()] == []
 
 
-async def test_our_peon_appends_overwrites_and_kills_what_java_wrote(world: World) -> None:
+async def test_our_peon_appends_overwrites_and_kills_what_java_wrote(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = world.write("javas/a.json", line("oak", 1))
     await succeed(world, world.java, ingest("shared_trees", folder))
     folder = world.write("javas2/a.json", line("elm", 2))
@@ -197,6 +197,9 @@ async def test_our_peon_appends_overwrites_and_kills_what_java_wrote(world: Worl
     await world.client.post(f"{V1}/datasources/shared_trees/markUnused", json={"interval": DAY, "versions": versions})
     await succeed(world, world.ours, {"type": "kill", "dataSource": "shared_trees", "interval": DAY})
     assert await world.tables.fetchval("SELECT count(*) FROM druid_segments WHERE datasource = 'shared_trees'") == 1
+    with capsys.disabled():
+        counts = dict(Counter(each.type for each in world.java.started))
+        print(f"\npeons of Druid: {counts}; of ours: {len(world.ours.started)}")
 
 
 async def old(world: World, data_source: str) -> list[dict[str, Any]]:
