@@ -23,7 +23,7 @@ from tests.support.ports import free_port
 
 SHORT = 1000
 """Calls, without `--cases`."""
-EXAMPLES_OF_ALL = 25
+EXAMPLES_OF_ALL = 40
 """An operation and phase, where all phases are run: some 20,000 calls in all."""
 V1 = "/druid/indexer/v1"
 

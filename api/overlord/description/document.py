@@ -97,7 +97,7 @@ def _add_parameters(operation: Document, said: Said) -> None:
     parameters: list[Document] = [*operation.get("parameters", ()), *said.query]
     for each in parameters:
         if each["in"] == "path":
-            each["description"] = PATH_PARAMETERS[each["name"]]
+            each["description"] = PATH_PARAMETERS.get(each["name"], "")
             each["schema"] = {"type": "string", "minLength": 1}
     if parameters:
         operation["parameters"] = parameters
