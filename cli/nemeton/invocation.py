@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 def as_started(program: str | None = None, interpreter: str | None = None) -> str:
@@ -20,6 +21,14 @@ def as_started(program: str | None = None, interpreter: str | None = None) -> st
         return _short(Path(program))
     beside = Path(interpreter).with_name("nemeton")  # another program of ours, such as `make demo`
     return _short(beside) if beside.exists() else "nemeton"
+
+
+def shown_url(url: str) -> str:
+    """A URL as it may stand on a screen: without the password of its user."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def _short(program: Path) -> str:

@@ -5,6 +5,7 @@ Exit statuses: 0 done (for a watched task: SUCCESS), 1 the task FAILED or a part
 unreachable, 130 interrupted.
 """
 
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -209,11 +210,13 @@ def submit(
             with ProgressLine() as line:
                 status = submitting.watch(server, task_id, line.show)
         except KeyboardInterrupt:
-            typer.echo(f"no longer watching; the task goes on. To end it: {_hint('shutdown', task_id)}", err=True)
+            typer.echo(
+                f"no longer watching; the task goes on. To end it: {_hint('shutdown', task_id, overlord)}", err=True
+            )
             raise typer.Exit(130) from None
     if status["statusCode"] != "SUCCESS":
         typer.secho(f"FAILED: {status.get('errorMsg') or 'no reason was given'}", fg="red", err=True)
-        typer.echo(f"its log: {_hint('logs', task_id)}", err=True)
+        typer.echo(f"its log: {_hint('logs', task_id, overlord)}", err=True)
         raise typer.Exit(1)
 
 
@@ -333,11 +336,13 @@ def segment_dump(
         dump(path, limit, json)
 
 
-def _hint(command: str, task_id: str) -> str:
-    """A command line that can be pasted."""
-    from nemeton.invocation import as_started
+def _hint(command: str, task_id: str, overlord: str) -> str:
+    """A command line that can be pasted; a password in the URL is left for its owner to fill in."""
+    from nemeton.invocation import as_started, shown_url
 
-    return f"{as_started()} {command} '{task_id}'"
+    is_known = overlord in (DEFAULT_OVERLORD, os.environ.get("NEMETON_OVERLORD"))
+    where = "" if is_known else f" --overlord '{shown_url(overlord)}'"
+    return f"{as_started()} {command} '{task_id}'{where}"
 
 
 def _pass_on(program: str, arguments: list[str]) -> None:

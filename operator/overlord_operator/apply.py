@@ -39,7 +39,9 @@ from overlord_operator.steps import (
     ReleaseTask,
     Report,
     SaveLog,
+    ShortenPod,
     ShutDown,
+    ShutDownOrphan,
     StartPeon,
     Step,
     Submit,
@@ -47,7 +49,7 @@ from overlord_operator.steps import (
     WriteStatus,
 )
 from overlord_operator.task_resource import read_time
-from overlord_operator.task_status import status_patch
+from overlord_operator.task_status import DruidTaskStatus, status_patch
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ DRUID_TASKS = f"apis/{names.API_VERSION}/{names.PLURAL}"
 
 _OVERLORD_AGAIN_MS = 2_000
 """After a call that the Overlord did not answer."""
+_OWNER_AGAIN_MS = 30_000
+"""After the owner of a pod was found that nobody had told of."""
 _FULL_AGAIN_MS = 10_000
 """After a submission for which the Overlord had no room."""
 _REFUSED_AGAIN_MS = 5_000
@@ -142,6 +146,11 @@ class Hands:
                 await self._patch_pod(ref, name, uid, {"uid": uid, "ownerReferences": None})
             case ShutDown(task_id=task_id):
                 await self._shut_down(observed, task_id)
+            case ShutDownOrphan(task_id=task_id, pod_uid=pod_uid):
+                await self._shut_down_orphan(observed, task_id, pod_uid)
+            case ShortenPod(name=name, uid=uid, seconds=seconds):
+                _log.info("Pod %s/%s may take %d s from its start", ref.namespace, name, seconds)
+                await self._patch_pod(ref, name, uid, {"uid": uid}, {"activeDeadlineSeconds": seconds})
             case WriteStatus():
                 await self._write_status(observed, step)
             case ReleaseTask():
@@ -282,9 +291,12 @@ class Hands:
         metadata = {"uid": uid, "resourceVersion": str(entry.version), "finalizers": others or None}
         await self._patch_pod(ref, name, uid, metadata)
 
-    async def _patch_pod(self, ref: Ref, name: str, uid: str, metadata: dict[str, Any]) -> None:
+    async def _patch_pod(
+        self, ref: Ref, name: str, uid: str, metadata: dict[str, Any], spec: dict[str, Any] | None = None
+    ) -> None:
+        patch = {"metadata": metadata} if spec is None else {"metadata": metadata, "spec": spec}
         try:
-            raw_pod = await self._cluster.patch(PODS, ref.namespace, name, {"metadata": metadata})
+            raw_pod = await self._cluster.patch(PODS, ref.namespace, name, patch)
         except Vanished:
             self._mirror.lose_pod(ref.namespace, name, uid)
             return
@@ -321,6 +333,22 @@ class Hands:
         else:
             observed.memory.shut_down = True
 
+    async def _shut_down_orphan(self, observed: Observed, task_id: str, pod_uid: str) -> None:
+        pod = next((pod for pod in self._mirror.pods(observed.ref) if pod.uid == pod_uid), None)
+        if pod is None:
+            return
+        try:
+            raw_task = await self._cluster.get(DRUID_TASKS, pod.owner.namespace, pod.owner.name)
+        except Vanished:
+            await self._shut_down(observed, task_id)
+            return
+        if raw_task["metadata"]["uid"] != pod.owner_uid:
+            await self._shut_down(observed, task_id)
+            return
+        # it is there: news of it is on its way, or it was given to another release
+        observed.memory.shut_down_again_ms = observed.now_ms + _OWNER_AGAIN_MS
+        self._see_task(raw_task)
+
     async def _write_status(self, observed: Observed, step: WriteStatus) -> None:
         assert observed.task is not None
         task, ref = observed.task, observed.ref
@@ -340,6 +368,8 @@ class Hands:
             self._mirror.lose_task(ref.namespace, ref.name, task.uid)
             return
         self._see_task(raw_task)
+        if not status_patch(DruidTaskStatus.parse(raw_task.get("status")), step.status):
+            self._mirror.confirm(ref)
         for happening in happenings(task.status, step.status):
             await self._storyteller.tell(task, happening, observed.now_ms)
 

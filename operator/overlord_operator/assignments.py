@@ -5,6 +5,7 @@ Orders are repeated until they show in what the operator says it has, so that no
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Iterable
@@ -198,17 +199,12 @@ class Runner:
             return Ref(self._settings.rest_namespace, names.job_name(task_id))
         if len(refs) == 1:
             return next(iter(refs))
-        accepted = [ref for ref in refs if self._is_accepted(ref)]
+        accepted = [ref for ref in refs if self._reconciler.has_submitted(ref)]
         return accepted[0] if len(accepted) == 1 else None
 
-    def _is_accepted(self, ref: Ref) -> bool:
-        entry = self._mirror.task(ref)
-        submission = self._reconciler.memory(ref).submission
-        return (entry is not None and entry.is_accepted) or (submission is not None and submission.is_accepted)
-
     def _refs_with(self, task_id: str) -> Iterable[Ref]:
-        """Where the pods of a task are: with its DruidTask, or by themselves where that is gone."""
-        refs = [ref for ref in self._mirror.of_task_id(task_id) if self._mirror.pods(ref)]
+        """Whom an order about a task is for: those who look after its pods, or will."""
+        refs = self._mirror.of_pods(task_id)
         if refs:
             return refs
         ref = self.ref_of(task_id)
@@ -247,8 +243,12 @@ class Runner:
                 self._note_absence(error)
 
     async def explain_once(self) -> None:
-        """Ask why tasks wait, all of them that do. Raises Unavailable."""
+        """
+        Ask why tasks wait, all of them that do, and how some ended whose status may not be true: after a start these
+        are all that are finished, and they have time. Raises Unavailable.
+        """
         waiting = list(self._reconciler.waiting.items())
+        waiting += itertools.islice(self._reconciler.doubtful.items(), _EXPLAINED_AT_ONCE)
         for start in range(0, len(waiting), _EXPLAINED_AT_ONCE):
             some = waiting[start : start + _EXPLAINED_AT_ONCE]
             answers = await self._overlord.explain([task_id for _, task_id in some])
@@ -256,7 +256,7 @@ class Runner:
                 self._take_explanation(ref, answers.get(task_id))
 
     def _take_explanation(self, ref: Ref, explanation: Explanation | None) -> None:
-        if ref not in self._reconciler.waiting:
+        if ref not in self._reconciler.waiting and ref not in self._reconciler.doubtful:
             return
         memory = self._reconciler.memory(ref)
         is_unknown = explanation is None

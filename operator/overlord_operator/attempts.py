@@ -122,11 +122,22 @@ def _of_pod(
     if state is AttemptState.ENDED and cause is not Cause.COMPLETED and pod.attempt in observed.memory.stops:
         cause = Cause.DELETED  # whatever it died of then, that is why
         message = "The Overlord had it ended: the task was shut down, or another attempt took its place."
-    if record is not None and record.ended_at is not None:
+    if record is not None and record.ended_at is not None and _has_ended(observed, pod, state):
         state, given_up = AttemptState.ENDED, reading.phase is not PodPhase.ENDED
         cause = _cause(record.cause) or cause
         message = record.message or message
     return _view(observed, task_id, pod.attempt, state, cause, message, reading, pod, record, given_up, earlier)
+
+
+def _has_ended(observed: Observed, pod: ObservedPod, state: AttemptState) -> bool:
+    """
+    Whether the end that the history tells of may be true. A pod that nobody deleted, of an attempt that the Overlord
+    has not settled, goes on if it can: it started at the last moment, or somebody else wrote that history.
+    """
+    if state is AttemptState.ENDED or pod.reading.is_deleting:
+        return True
+    memory = observed.memory
+    return any(pod.attempt in settled for settled in (memory.forgotten, memory.outcomes, memory.stops))
 
 
 def _of_refusal(

@@ -19,9 +19,8 @@ from overlord_operator.attempts import (
     refused_report,
 )
 from overlord_operator.observed import Observed, ObservedPod
-from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.phase import launch_deadline_ms
-from overlord_operator.present import PASSING, is_refused, is_submitted, present
+from overlord_operator.present import LINGER_MS, PASSING, present
 from overlord_operator.steps import (
     CreateTask,
     DeletePod,
@@ -34,7 +33,9 @@ from overlord_operator.steps import (
     ReleaseTask,
     Report,
     SaveLog,
+    ShortenPod,
     ShutDown,
+    ShutDownOrphan,
     StartPeon,
     Step,
     Submit,
@@ -43,6 +44,7 @@ from overlord_operator.steps import (
 )
 from overlord_operator.task_resource import DeletionPolicy, DruidTask, read_time
 from overlord_operator.task_status import DruidTaskStatus, State, status_patch
+from overlord_operator.verdict import is_doubtful_refusal, is_refused, is_submitted, outcome_of
 
 EVENTS_AGAIN_MS = 10_000
 """Between two looks at the Events of a pod that does not start."""
@@ -72,6 +74,7 @@ def decide(observed: Observed) -> list[Step]:
     if begin:
         return begin
     steps = _attend(observed, views, task.status)
+    steps += _shorten(observed, task, views)
     if _is_over(views, final) and _wants_report(observed, task, views):
         steps.append(ReadReport(task_id))
     else:
@@ -81,15 +84,6 @@ def decide(observed: Observed) -> list[Step]:
     if not any(isinstance(step, WriteStatus | DeletePod | DeleteTask) for step in steps):
         steps += _let_go(observed, task)
     return _with_one_look(steps)
-
-
-def outcome_of(observed: Observed) -> TaskStatus | None:
-    """The task's final status, where the Overlord has said it."""
-    for outcome in observed.memory.outcomes.values():
-        if outcome.status.is_complete:
-            return outcome.status
-    explanation = observed.memory.explanation
-    return explanation.status if explanation is not None and explanation.status.is_complete else None
 
 
 def waits_for_overlord(observed: Observed) -> bool:
@@ -108,7 +102,7 @@ def _begin(observed: Observed, task: DruidTask, views: Sequence[AttemptView], fi
     if observed.problem is not None:
         return []
     if not is_submitted(observed, task):
-        if task.spec.suspend or is_refused(task):
+        if task.spec.suspend or (is_refused(observed, task) and not is_doubtful_refusal(observed, task)):
             return []
         is_noted = task.annotations.get(names.ANNOTATION_SPEC_HASH) == observed.task_hash
         if not is_noted or names.LOG_FINALIZER not in task.finalizers:
@@ -149,7 +143,7 @@ def _attend(observed: Observed, views: Sequence[AttemptView], status: DruidTaskS
         reading = pod.reading
         if view.attempt in memory.stops and not reading.is_deleting and not view.is_over:
             steps.append(DeletePod(pod.name, pod.uid, "the Overlord has it ended"))
-        if reading.cause is Cause.SLOW_START:
+        if reading.asks_events:
             read_ms = memory.pod_events.get(pod.uid, (0, []))[0]
             if now_ms >= read_ms + EVENTS_AGAIN_MS:
                 steps.append(ReadPodEvents(pod.name, pod.uid))
@@ -161,6 +155,8 @@ def _attend(observed: Observed, views: Sequence[AttemptView], status: DruidTaskS
         if deadline_ms is not None and deadline_ms > now_ms:
             steps.append(LookAgain(deadline_ms))
         if not view.is_over:
+            if memory.outcome_ms is not None and memory.outcome_ms + LINGER_MS > now_ms:
+                steps.append(LookAgain(memory.outcome_ms + LINGER_MS))
             continue
         is_recorded = status is None or view.attempt in recorded
         if view.is_given_up:
@@ -183,6 +179,21 @@ def _attend(observed: Observed, views: Sequence[AttemptView], status: DruidTaskS
                 LookAgain(max(now_ms + 1, min(refusal.again_ms, refusal.first_ms + launch_timeout_ms(observed))))
             )
     return steps
+
+
+def _shorten(observed: Observed, task: DruidTask, views: Sequence[AttemptView]) -> list[Step]:
+    """A deadline that was lowered since the pod was made. Kubernetes lets nobody raise one."""
+    wanted = task.spec.active_deadline_seconds
+    if wanted is None:
+        return []
+    return [
+        ShortenPod(view.pod.name, view.pod.uid, wanted)
+        for view in views
+        if view.pod is not None
+        and not view.is_over
+        and not view.pod.reading.is_deleting
+        and (view.pod.reading.deadline_seconds is None or view.pod.reading.deadline_seconds > wanted)
+    ]
 
 
 def _save_log(observed: Observed, view: AttemptView) -> list[Step]:
@@ -283,7 +294,7 @@ def _expire(observed: Observed, task: DruidTask) -> list[Step]:
     if ttl is None and not task.is_applied:
         ttl = observed.settings.ttl_seconds_after_finished
     ended_ms = read_time(status.end_time)
-    if ttl is None or ended_ms is None or status.state is None or not status.state.is_final:
+    if ttl is None or ended_ms is None or not observed.is_confirmed:
         return []
     due_ms = ended_ms + 1000 * ttl
     if due_ms > observed.now_ms:
@@ -310,7 +321,8 @@ def _deleted(observed: Observed, task: DruidTask) -> list[Step]:
     memory = observed.memory
     final = outcome_of(observed)
     views = attempts_of(observed, task.task_id)
-    was_over = task.status.state is not None and task.status.state.is_final
+    # a shutdown of what is over changes nothing, so that one who only seems so is shut down
+    was_over = observed.is_confirmed
     is_orphaned = task.spec.deletion_policy is DeletionPolicy.ORPHAN and not was_over and final is None
     if is_orphaned:
         alive = [view for view in views if view.pod is not None and view.pod.is_owned and not view.is_over]
@@ -324,7 +336,7 @@ def _deleted(observed: Observed, task: DruidTask) -> list[Step]:
             return steps
         steps = _attend(observed, [view for view in views if view.is_over or view in alive], None)
         return _with_one_look(steps) if any(_holds(pod) for pod in observed.pods) else [ReleaseTask(task.uid)]
-    is_known = observed.problem is None and not is_refused(task) and _may_be_known(observed, task)
+    is_known = observed.problem is None and not is_refused(observed, task) and _may_be_known(observed, task)
     is_ended = was_over or final is not None or memory.shut_down or memory.is_unknown or not is_known
     steps = []
     if not is_ended:
@@ -362,7 +374,8 @@ def _without_object(observed: Observed) -> list[Step]:
     """A task that came by REST and has no object yet; or pods whose object is gone."""
     memory = observed.memory
     assignment = memory.assignment
-    if assignment is not None and assignment.attempt not in memory.stops and outcome_of(observed) is None:
+    is_wanted = assignment is not None and assignment.attempt not in memory.stops and outcome_of(observed) is None
+    if assignment is not None and is_wanted and not any(pod.is_owned for pod in observed.pods):
         return [CreateTask(assignment.task_id, assignment.type, assignment.data_source)]
     if not observed.pods:
         return []
@@ -373,9 +386,25 @@ def _without_object(observed: Observed) -> list[Step]:
             continue
         if pod.is_held and not pod.is_owned and not view.is_over and not pod.reading.is_deleting:
             return [CreateTask(view.task_id, pod.type, pod.data_source)]
+        if pod.is_held and pod.is_owned:
+            steps += _end_with_its_object(observed, view, pod)
         steps += _attend(observed, [view], None)
     steps += _tidy(observed)
     return _with_one_look(steps)
+
+
+def _end_with_its_object(observed: Observed, view: AttemptView, pod: ObservedPod) -> list[Step]:
+    """Somebody took the object's finalizer away, or the namespace is going: that is a deletion, and ends the task."""
+    memory = observed.memory
+    if view.is_over and memory.assignment is None:
+        return []
+    if outcome_of(observed) is None and not memory.shut_down:
+        if memory.shut_down_again_ms > observed.now_ms:
+            return [LookAgain(memory.shut_down_again_ms)]
+        return [ShutDownOrphan(view.task_id, pod.uid)]
+    if memory.shut_down and not view.is_over and not pod.reading.is_deleting:
+        return [DeletePod(pod.name, pod.uid, "its DruidTask is gone")]
+    return []
 
 
 def _with_one_look(steps: list[Step]) -> list[Step]:

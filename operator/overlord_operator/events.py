@@ -13,9 +13,10 @@ from druid_core.errors import NemetonError
 from overlord_operator import names
 from overlord_operator.budget import Budget
 from overlord_operator.cluster.client import EVENTS
-from overlord_operator.present import REFUSED
+from overlord_operator.present import LINGERING
 from overlord_operator.task_resource import DruidTask
 from overlord_operator.task_status import DruidTaskStatus, State, time_text
+from overlord_operator.verdict import REFUSED
 
 _log = logging.getLogger(__name__)
 
@@ -53,12 +54,14 @@ def happenings(before: DruidTaskStatus, after: DruidTaskStatus) -> list[Happenin
             told.append(
                 Happening(record.cause or "Ended", f"Attempt {record.attempt}: {record.message}", is_warning=True)
             )
+    told += _of_log(before, after)
     if after.state is before.state and after.reason == before.reason:
         return told
     message = after.message or ""
     match after.state:
         case State.RUNNING:
-            told.append(Happening("Running", message))
+            if after.reason != LINGERING:  # its condition tells of it
+                told.append(Happening("Running", message))
         case State.SUCCESS:
             rows = f" Rows: {after.rows_processed}." if after.rows_processed is not None else ""
             took = f" It took {after.duration}." if after.duration else ""
@@ -76,6 +79,15 @@ def happenings(before: DruidTaskStatus, after: DruidTaskStatus) -> list[Happenin
         case _:
             pass
     return told
+
+
+def _of_log(before: DruidTaskStatus, after: DruidTaskStatus) -> list[Happening]:
+    was, now = (status.condition(names.CONDITION_LOG_STORED) for status in (before, after))
+    if now is None or (was is not None and was.status == now.status):
+        return []
+    if now.status == "True":
+        return [Happening("LogStored", "The log is in storage.")]
+    return [Happening("LogNotStored", now.message, is_warning=True)]
 
 
 def _is_cause(status: DruidTaskStatus) -> bool:

@@ -24,6 +24,9 @@ KEPT_TASK_BYTES = 64 << 10
 _READ_TASKS = 512
 """Of the tasks that were seen or looked at last the read form is kept: a pass reads one state several times."""
 
+_STRAY = "#"
+"""Stands in no object's name."""
+
 _TOMBSTONES = 20_000
 """Uids of objects that were seen to go, the latest: a list that was begun before must not bring them back."""
 
@@ -51,8 +54,13 @@ class TaskEntry:
     task_hash: str
     is_accepted: bool
     """Whether its status says that the Overlord has the task."""
-    is_over: bool
-    """Whether its status is final."""
+    verdict: int | None
+    """Of a final status: tells it from any other one. None: it is not final."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its status is final."""
+        return self.verdict is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,8 @@ class PodEntry:
     uid: str
     version: int
     owner: Ref
-    is_owned: bool
-    """Whether a DruidTask owns it; without, garbage collection leaves it alone."""
+    owner_uid: str | None
+    """Of the DruidTask that owns it; None: there is none, and garbage collection leaves it alone."""
     task_id: str
     attempt: int
     is_held: bool
@@ -86,6 +94,8 @@ class Mirror:
         # tuples, for most have one element, and a set is four times as large
         self._pods_of: dict[Ref, tuple[tuple[str, str], ...]] = {}
         self._refs_of_id: dict[str, tuple[Ref, ...]] = {}
+        self._pods_of_id: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._confirmed: dict[Ref, int] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._held: dict[tuple[str, str], PodEntry] = {}
         self.held_more = asyncio.Event()
@@ -122,20 +132,50 @@ class Mirror:
             self._read.popitem(last=False)
 
     def pods(self, ref: Ref) -> list[PodEntry]:
-        """In the order of their attempts."""
-        found = [self._pods[key] for key in self._pods_of.get(ref, ())]
-        return sorted(found, key=lambda pod: (pod.attempt, pod.name))
+        """In the order of their attempts; `ref` may be that of strays."""
+        by_name = Ref(ref.namespace, ref.name.partition(_STRAY)[0])
+        found = [self._pods[key] for key in self._pods_of.get(by_name, ())]
+        return sorted((pod for pod in found if self._home(pod) == ref), key=lambda pod: (pod.attempt, pod.name))
+
+    def strays(self, ref: Ref) -> set[Ref]:
+        """Where pods are looked after that belong to an earlier object of this name."""
+        return {self._home(self._pods[key]) for key in self._pods_of.get(ref, ())} - {ref}
+
+    def _home(self, pod: PodEntry) -> Ref:
+        """
+        Under which name a pod is looked after: its DruidTask's. One whose object is gone, and the name taken by
+        another, has a name of its own that no object can have: what is learnt of the two must not be mixed.
+        """
+        entry = self._tasks.get(pod.owner)
+        if entry is None or pod.owner_uid is None or pod.owner_uid == entry.uid:
+            return pod.owner
+        return Ref(pod.owner.namespace, f"{pod.owner.name}{_STRAY}{pod.owner_uid}")
 
     def held_pods(self) -> Iterator[PodEntry]:
         return iter(self._held.values())
 
     def refs(self) -> set[Ref]:
         """Every DruidTask that there is, or of which there are pods."""
-        return self._tasks.keys() | self._pods_of.keys()
+        return self._tasks.keys() | {self._home(pod) for pod in self._pods.values()}
 
     def of_task_id(self, task_id: str) -> set[Ref]:
         """The DruidTasks that name this task; more than one where somebody applied it twice."""
         return set(self._refs_of_id.get(task_id, ()))
+
+    def of_pods(self, task_id: str) -> set[Ref]:
+        """Where the pods of this task are looked after: with its DruidTask, or by themselves where that is gone."""
+        return {self._home(self._pods[key]) for key in self._pods_of_id.get(task_id, ())}
+
+    def confirm(self, ref: Ref) -> None:
+        """The final status that the object has now is known to be true."""
+        entry = self._tasks.get(ref)
+        if entry is not None and entry.verdict is not None:
+            self._confirmed[ref] = entry.verdict
+
+    def is_confirmed(self, ref: Ref) -> bool:
+        """Whether the object has a final status that is known to be true."""
+        entry = self._tasks.get(ref)
+        return entry is not None and entry.verdict is not None and self._confirmed.get(ref) == entry.verdict
 
     # what comes from the API server
 
@@ -167,6 +207,7 @@ class Mirror:
             return None
         del self._tasks[ref]
         self._read.pop(ref, None)
+        self._confirmed.pop(ref, None)
         self._unindex(ref, known)
         return ref
 
@@ -192,7 +233,8 @@ class Mirror:
             if not was_held:
                 self.held_more.set()
         self._pods_of[entry.owner] = (*self._pods_of.get(entry.owner, ()), key)
-        return entry.owner
+        self._pods_of_id[entry.task_id] = (*self._pods_of_id.get(entry.task_id, ()), key)
+        return self._home(entry)
 
     def lose_pod(self, namespace: str, name: str, uid: str) -> Ref | None:
         """A pod that is gone."""
@@ -201,7 +243,7 @@ class Mirror:
         if known is None or known.uid != uid:
             return None
         self._drop_pod((namespace, name), known)
-        return known.owner
+        return self._home(known)
 
     def lose_unlisted(self, tasks: Iterable[str], pods: Iterable[str]) -> set[Ref]:
         """
@@ -234,6 +276,9 @@ class Mirror:
         keys = tuple(each for each in self._pods_of.pop(entry.owner, ()) if each != key)
         if keys:
             self._pods_of[entry.owner] = keys
+        keys = tuple(each for each in self._pods_of_id.pop(entry.task_id, ()) if each != key)
+        if keys:
+            self._pods_of_id[entry.task_id] = keys
 
     def _bury(self, uid: str) -> None:
         self._gone[uid] = None
@@ -290,7 +335,8 @@ def _task_entry(raw: dict[str, Any], uid: str, version: int) -> tuple[TaskEntry,
         problem, task_id, task_hash = str(error), f"{metadata['namespace']}/{metadata['name']}", ""
         kept["spec"] = {"taskId": task_id}  # what cannot be read is not kept; the object's status will say why
     is_over = status.get("state") in ("SUCCESS", "FAILED")
-    entry = TaskEntry(uid, version, task_id, json_text(kept), problem, task, task_hash, is_accepted, is_over)
+    verdict = hash((uid, orjson.dumps(status, option=orjson.OPT_SORT_KEYS))) if is_over else None
+    entry = TaskEntry(uid, version, task_id, json_text(kept), problem, task, task_hash, is_accepted, verdict)
     return entry, read
 
 
@@ -334,7 +380,7 @@ def _pod_entry(raw: dict[str, Any], uid: str, version: int) -> PodEntry | None:
         uid=uid,
         version=version,
         owner=Ref(metadata["namespace"], name),
-        is_owned=bool(owners),
+        owner_uid=owners[0].get("uid") if owners else None,
         task_id=task_id,
         attempt=attempt,
         is_held=names.LOG_FINALIZER in (metadata.get("finalizers") or ()),

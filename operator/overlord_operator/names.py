@@ -112,6 +112,9 @@ CONDITION_RUNNING = "Running"
 CONDITION_COMPLETE = "Complete"
 """The task is finished; the reason is `Success`, or the cause of its failure."""
 
+CONDITION_LOG_STORED = "LogStored"
+"""Only where a log could not be stored: False until it is; the message says what is in the way."""
+
 PEON_CONTAINER = "main"
 """The container whose output is the task's log."""
 

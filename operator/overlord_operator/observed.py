@@ -79,6 +79,10 @@ class Memory:
     """The last that the Overlord has surely heard of each attempt, as text: a tenth of the report's own size."""
     safe_logs: frozenset[int] = frozenset()
     saving_logs: frozenset[int] = frozenset()
+    log_troubles: dict[int, str] = field(default_factory=dict[int, str])
+    """Why the log of an attempt cannot be stored: the first reason, which later tries do not change."""
+    outcome_ms: int | None = None
+    """When the Overlord said that the task is over, while its pod still ran."""
     is_reading_report: bool = False
     has_read_report: bool = False
     rows: int | None = None
@@ -93,6 +97,8 @@ class Memory:
     shut_down_again_ms: int = 0
     told_again_ms: int = 0
     """Before which a status that tells little is not written: there were too many."""
+    uid: str = ""
+    """Of the object; empty where there was none yet."""
     first_seen_ms: int = 0
     """When this process saw the task first."""
 
@@ -115,7 +121,9 @@ class Observed:
     """Why the object's spec cannot be read."""
     task_hash: str
     twin: str | None
-    """Another DruidTask with this task id, as `namespace/name`."""
+    """The DruidTask whose the task of this id is, where that is another one, as `namespace/name`."""
+    is_confirmed: bool
+    """Whether the object has a final status that is known to be true."""
     pods: tuple[ObservedPod, ...]
     memory: Memory
     execution: Mapping[str, object] | None

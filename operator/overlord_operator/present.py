@@ -8,6 +8,7 @@ from druid_core.runner import AttemptState, Explanation, PendingReason
 from druid_core.status import RunnerStatusCode, StatusCode, TaskStatus
 from overlord_operator import names
 from overlord_operator.attempts import PEON_PORT, AttemptView, refused_record
+from overlord_operator.log.condition import with_log_condition
 from overlord_operator.observed import Observed
 from overlord_operator.pod.cause import Cause
 from overlord_operator.task_resource import DruidTask, data_source_of, read_time
@@ -20,9 +21,16 @@ from overlord_operator.task_status import (
     with_attempt,
     with_condition,
 )
+from overlord_operator.verdict import REFUSED, is_submitted, stands
 
-REFUSED = "Refused"
-"""The reason of a task that the Overlord will not have."""
+_NO_DATA_SOURCE = "none"
+"""What a noop that names no datasource has. Druid: NoopTask"""
+
+LINGERING = "StoringLog"
+"""The reason of a task that is over, and whose pod does not end: its log cannot be stored."""
+
+LINGER_MS = 10_000
+"""After a task's end its peon stores log and report, and ends: mostly within a second."""
 
 _EDITED = "Edited"
 """The reason of a submission whose object was edited since."""
@@ -49,8 +57,8 @@ def present(
 ) -> DruidTaskStatus:
     """What the object's status should be. The present one where nothing changed."""
     before = task.status
-    if before.state is not None and before.state.is_final and not _is_new_spec(task):
-        return _after_its_end(observed, task)
+    if stands(observed, task, views, final):
+        return _after_its_end(observed, task, views)
     standing = _standing(observed, task, views, final)
     latest = views[-1] if views else None
     attempts = list(before.attempts)
@@ -98,15 +106,22 @@ def present(
     return _completed(observed, shown, views, final) if standing.state.is_final else shown
 
 
-def _after_its_end(observed: Observed, task: DruidTask) -> DruidTaskStatus:
-    """The last status stays as it is, but for an edit that comes later still."""
+def _after_its_end(observed: Observed, task: DruidTask, views: Sequence[AttemptView]) -> DruidTaskStatus:
+    """The last status stays as it is, but for what comes later still: an edit, the fate of a log, an attempt's end."""
     before, conditions = task.status, list(task.status.conditions)
+    attempts, recorded = list(before.attempts), {record.attempt for record in before.attempts if record.ended_at}
+    for view in views:
+        if view.attempt not in recorded:
+            attempts = with_attempt(attempts, view.record)
     edited = _edited_words(observed, task)
     if edited and is_submitted(observed, task):
         conditions = with_condition(
             conditions, names.CONDITION_SUBMITTED, True, _EDITED, edited, observed.now_ms, task.generation
         )
-    return before.model_copy(update={"conditions": conditions, "observed_generation": task.generation})
+    conditions = with_log_condition(conditions, observed, views, None)
+    return before.model_copy(
+        update={"conditions": conditions, "attempts": attempts, "observed_generation": task.generation}
+    )
 
 
 def _may_be_submitted(standing: _Standing) -> bool:
@@ -114,21 +129,11 @@ def _may_be_submitted(standing: _Standing) -> bool:
     return standing.state is not State.SUSPENDED and standing.reason != REFUSED
 
 
-def is_refused(task: DruidTask) -> bool:
-    """Whether the object's status says that the Overlord will not have it as it is."""
-    return task.status.state is State.FAILED and task.status.reason == REFUSED and not _is_new_spec(task)
-
-
-def _is_new_spec(task: DruidTask) -> bool:
-    """Whether a refused object was edited since: then it is worth another try."""
-    is_refused = task.status.state is State.FAILED and task.status.reason == REFUSED
-    return is_refused and task.status.observed_generation != task.generation
-
-
 def _completed(
     observed: Observed, shown: DruidTaskStatus, views: Sequence[AttemptView], final: TaskStatus | None
 ) -> DruidTaskStatus:
-    ended = next((view.record.ended_at for view in reversed(views) if view.record.ended_at), None)
+    before = observed.task.status if observed.task is not None else DruidTaskStatus()
+    ended = next((view.record.ended_at for view in reversed(views) if view.record.ended_at), before.end_time)
     end_ms = read_time(ended) or observed.now_ms
     start_ms = read_time(shown.start_time)
     duration_ms = final.duration if final is not None and final.duration >= 0 else None
@@ -140,8 +145,10 @@ def _completed(
             "end_time": time_text(end_ms),
             "duration_ms": duration_ms,
             "duration": duration_text(duration_ms) if duration_ms is not None else None,
-            "rows_processed": observed.memory.rows,
-            "segments_published": max((outcome.segments_published for outcome in outcomes), default=None),
+            "rows_processed": observed.memory.rows if observed.memory.has_read_report else before.rows_processed,
+            "segments_published": max(
+                (outcome.segments_published for outcome in outcomes), default=before.segments_published
+            ),
             "error_msg": final.error_msg if final is not None else shown.message,
         }
     )
@@ -153,8 +160,11 @@ def _standing(observed: Observed, task: DruidTask, views: Sequence[AttemptView],
     if observed.problem is not None:
         return _Standing(State.FAILED, None, REFUSED, observed.problem)
     if final is not None and (latest is None or latest.is_over):
-        return _final(final, latest)
+        return _final(final, latest, task.status)
     if latest is not None and not latest.is_over:
+        if latest.state is AttemptState.RUNNING and final is not None and lingers(observed):
+            words = f"The task is over ({final.status}), and its peon still stores its log and report: see whether "
+            return _Standing(State.RUNNING, RunnerStatusCode.RUNNING, LINGERING, f"{words}object storage answers.")
         if latest.state is AttemptState.RUNNING:
             return _Standing(State.RUNNING, RunnerStatusCode.RUNNING, "Running", latest.message)
         reason = latest.cause.value if latest.cause is not None else "Starting"
@@ -194,11 +204,22 @@ def _code(status: DruidTaskStatus) -> RunnerStatusCode:
     return RunnerStatusCode.WAITING if status.state is State.WAITING else RunnerStatusCode.PENDING
 
 
-def _final(final: TaskStatus, latest: AttemptView | None) -> _Standing:
+def lingers(observed: Observed) -> bool:
+    """Whether the peon takes longer than usual to end after its last word."""
+    since_ms = observed.memory.outcome_ms
+    if observed.settings.task_logs is None:
+        return False
+    return since_ms is not None and observed.now_ms >= since_ms + LINGER_MS
+
+
+def _final(final: TaskStatus, latest: AttemptView | None, before: DruidTaskStatus) -> _Standing:
     if final.status is StatusCode.SUCCESS:
         return _Standing(State.SUCCESS, RunnerStatusCode.NONE, "Success", "The task is done.")
     cause = latest.cause if latest is not None else None
     reason = "Failed" if cause is None or cause is Cause.COMPLETED else cause.value
+    if latest is None and before.state is not None and before.state.is_final and before.attempts:
+        recorded = before.attempts[-1].cause
+        reason = recorded if recorded not in (None, Cause.COMPLETED.value) else reason
     message = final.error_msg or (latest.message if latest is not None else "The Overlord gave no reason.")
     return _Standing(State.FAILED, RunnerStatusCode.NONE, reason, message)
 
@@ -285,7 +306,9 @@ def _conditions(
         say(names.CONDITION_POD_SCHEDULED, False, standing.reason, standing.message)
     if standing.state.is_final:
         say(names.CONDITION_COMPLETE, True, standing.reason, standing.message)
-    return conditions
+    elif any(known.type == names.CONDITION_COMPLETE for known in conditions):
+        conditions = [known for known in conditions if known.type != names.CONDITION_COMPLETE]
+    return with_log_condition(conditions, observed, views, standing.message if standing.reason == LINGERING else None)
 
 
 def _edited_words(observed: Observed, task: DruidTask) -> str:
@@ -295,20 +318,11 @@ def _edited_words(observed: Observed, task: DruidTask) -> str:
     return "spec.task was edited after it was submitted, which has no effect: make a new DruidTask instead."
 
 
-def is_submitted(observed: Observed, task: DruidTask) -> bool:
-    """Whether the Overlord has the task, as far as is known here."""
-    submission = observed.memory.submission
-    if not task.is_applied or (submission is not None and submission.is_accepted):
-        return True
-    condition = task.status.condition(names.CONDITION_SUBMITTED)
-    return condition is not None and condition.status == "True"
-
-
 def _submitted_ms(observed: Observed, task: DruidTask) -> int:
     return observed.now_ms if task.is_applied else task.created_ms
 
 
 def _data_source(task: DruidTask) -> str | None:
     if task.spec.task is not None:
-        return data_source_of(task.spec.task)
+        return data_source_of(task.spec.task) or (_NO_DATA_SOURCE if task.spec.task.get("type") == "noop" else None)
     return task.annotations.get(names.ANNOTATION_TASK_DATA_SOURCE)

@@ -20,6 +20,7 @@ from overlord_operator.pod.events import with_events
 from overlord_operator.pod.phase import PodPhase, read_pod
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.steps import LookAgain, ReadReport, Report, SaveLog
+from overlord_operator.verdict import is_borne_out, is_doubtful
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class Reconciler:
         """Druid's dynamic configuration of the Kubernetes runner, as the Overlord last sent it."""
         self.waiting: dict[Ref, str] = {}
         """Tasks of which only the Overlord knows how they stand, with their ids."""
+        self.doubtful: dict[Ref, str] = {}
+        """Tasks with a final status of which only the Overlord knows whether it is true: see `verdict`."""
         self.passes = 0
 
     def memory(self, ref: Ref) -> Memory:
@@ -54,6 +57,7 @@ class Reconciler:
         """As after a restart: another replica leads, and what was learnt grows old."""
         self._memories.clear()
         self.waiting.clear()
+        self.doubtful.clear()
 
     @property
     def remembered(self) -> int:
@@ -68,6 +72,9 @@ class Reconciler:
         self.passes += 1
         for _ in range(_ROUNDS):
             observed = self.observe(ref)
+            if not observed.is_confirmed and is_borne_out(observed):
+                self._mirror.confirm(ref)
+                observed = self.observe(ref)
             steps = decide(observed)
             for step in steps:
                 if not may_act():
@@ -82,12 +89,16 @@ class Reconciler:
 
     def observe(self, ref: Ref) -> Observed:
         """All that is known of a task now."""
-        memory, now_ms = self.memory(ref), self._clock_ms()
+        now_ms = self._clock_ms()
         entry = self._mirror.task(ref)
-        pods = tuple(_observe_pod(pod, memory, now_ms) for pod in self._mirror.pods(ref))
+        memory = self._memory_of(ref, entry)
+        slow_start_ms = 1000 * self._settings.slow_start_seconds
+        pods = tuple(_observe_pod(pod, memory, now_ms, slow_start_ms) for pod in self._mirror.pods(ref))
         for pod in pods:
             if pod.reading.phase is PodPhase.ENDED:
                 memory.seen_ended_ms.setdefault(pod.attempt, now_ms)
+            elif memory.outcome_ms is None and pod.attempt in memory.outcomes:
+                memory.outcome_ms = now_ms
         assignment = memory.assignment
         if assignment is not None and any(pod.attempt >= assignment.attempt for pod in pods):
             memory.assignment = None
@@ -100,6 +111,7 @@ class Reconciler:
             problem=entry.problem if entry is not None else None,
             task_hash=entry.task_hash if entry is not None else "",
             twin=self._twin(ref, entry),
+            is_confirmed=self._mirror.is_confirmed(ref),
             pods=pods,
             memory=memory,
             execution=self.execution,
@@ -107,11 +119,27 @@ class Reconciler:
             now_ms=now_ms,
         )
 
+    def _memory_of(self, ref: Ref, entry: TaskEntry | None) -> Memory:
+        """What was learnt of this very object: the next one of its name begins anew."""
+        memory = self.memory(ref)
+        if entry is not None and memory.uid != entry.uid:
+            if memory.uid:
+                memory = self._memories[ref] = Memory(first_seen_ms=self._clock_ms())
+            memory.uid = entry.uid
+        return memory
+
     def _twin(self, ref: Ref, entry: TaskEntry | None) -> str | None:
         if entry is None:
             return None
-        others = sorted(self._mirror.of_task_id(entry.task_id) - {ref})
+        # one that was refused itself, because of the same third, is not meant
+        others = sorted(other for other in self._mirror.of_task_id(entry.task_id) - {ref} if self.has_submitted(other))
         return f"{others[0].namespace}/{others[0].name}" if others else None
+
+    def has_submitted(self, ref: Ref) -> bool:
+        """Whether the Overlord has the task of this very object, as far as is known here."""
+        entry, memory = self._mirror.task(ref), self._memories.get(ref)
+        submission = memory.submission if memory is not None else None
+        return (entry is not None and entry.is_accepted) or (submission is not None and submission.is_accepted)
 
     def _note_waiting(self, ref: Ref, observed: Observed) -> None:
         entry = self._mirror.task(ref)
@@ -120,7 +148,13 @@ class Reconciler:
             if memory is None or memory.assignment is None:
                 self._memories.pop(ref, None)
             self.waiting.pop(ref, None)
+            self.doubtful.pop(ref, None)
             return
+        if entry is not None and is_doubtful(observed):
+            self.doubtful[ref] = entry.task_id
+            self.waiting.pop(ref, None)
+            return
+        self.doubtful.pop(ref, None)
         if entry is not None and waits_for_overlord(observed):
             self.waiting[ref] = entry.task_id
             return
@@ -129,9 +163,9 @@ class Reconciler:
             self._memories.pop(ref, None)
 
 
-def _observe_pod(entry: PodEntry, memory: Memory, now_ms: int) -> ObservedPod:
+def _observe_pod(entry: PodEntry, memory: Memory, now_ms: int, slow_start_ms: int) -> ObservedPod:
     raw_pod = orjson.loads(entry.data)
-    reading = read_pod(raw_pod, now_ms)
+    reading = read_pod(raw_pod, now_ms, slow_start_ms)
     read = memory.pod_events.get(entry.uid)
     if read is not None:
         reading = with_events(reading, read[1])
@@ -141,7 +175,7 @@ def _observe_pod(entry: PodEntry, memory: Memory, now_ms: int) -> ObservedPod:
         uid=entry.uid,
         attempt=entry.attempt,
         is_held=entry.is_held,
-        is_owned=entry.is_owned,
+        is_owned=entry.owner_uid is not None,
         task_id=entry.task_id,
         type=annotations.get(names.ANNOTATION_TASK_TYPE) or "",
         data_source=annotations.get(names.ANNOTATION_TASK_DATA_SOURCE) or "",

@@ -116,7 +116,10 @@ class Service:
         if kind == "DELETED":
             self._look(self.mirror.lose_task(metadata["namespace"], metadata["name"], metadata["uid"]))
         else:
-            self._look(self.mirror.see_task(dict(raw_task)))
+            ref = self.mirror.see_task(dict(raw_task))
+            self._look(ref)
+            for stray in self.mirror.strays(ref) if ref is not None else ():
+                self._look(stray)
 
     def see_pod(self, kind: str | None, raw_pod: Mapping[str, Any]) -> None:
         """A peon's pod, likewise."""

@@ -153,6 +153,12 @@ class OperatorSettings(BaseModel):
     large image that is pulled; Druid's hour is an hour of a held lock. Druid: druid.indexer.runner.k8sjobLaunchTimeout
     """
 
+    slow_start_seconds: int = Field(default=30, ge=5)
+    """
+    How long a pod may be made on its node, where neither its status nor its Events name a reason, before its DruidTask
+    says `SlowStart`. An image of some hundred MiB that the node does not have yet takes ten to twenty seconds.
+    """
+
     retry_limit: int = Field(default=0, ge=0)
     """
     How often an attempt that ended by its own fault (an exit code, a signal) is repeated where a DruidTask says

@@ -107,6 +107,23 @@ class ShutDown:
 
 
 @dataclass(frozen=True, slots=True)
+class ShutDownOrphan:
+    """Ask the Overlord to end the task of a pod whose DruidTask is gone, if it really is."""
+
+    task_id: str
+    pod_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShortenPod:
+    """Give a pod an earlier deadline, counted from its start."""
+
+    name: str
+    uid: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class WriteStatus:
     """Show how things stand."""
 
@@ -149,6 +166,8 @@ Step = (
     | ReleasePod
     | DisownPod
     | ShutDown
+    | ShutDownOrphan
+    | ShortenPod
     | WriteStatus
     | ReleaseTask
     | DeleteTask

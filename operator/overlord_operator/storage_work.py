@@ -11,12 +11,13 @@ from typing import Any, BinaryIO, Protocol
 
 import orjson
 
-from druid_core.errors import NemetonError, NotFound
+from druid_core.errors import NemetonError, NotFound, StorageError
 from druid_core.storage.task_logs import TaskLogName, TaskLogs
 from overlord_operator import names
 from overlord_operator.log.ship import make_safe
 from overlord_operator.mirror import Ref
 from overlord_operator.observed import Memory
+from overlord_operator.pod.seen import sentence
 from overlord_operator.steps import ReadReport, SaveLog
 
 _log = logging.getLogger(__name__)
@@ -86,26 +87,32 @@ class StorageWork:
         give_up = loop.time() + self._patience_seconds
         pause = _FIRST_PAUSE_SECONDS
         try:
-            while not await self._try_save(logs, step, fetch):
+            while not await self._try_save(logs, ref, step, fetch):
                 if loop.time() > give_up:
                     _log.error(
                         "The log of task [%s], attempt %d, could not be stored for %d s and is given up",
                         *(step.task_id, step.attempt, self._patience_seconds),
                     )
-                    break
+                    break  # what is safe is what needs no pod any more; the trouble stays on record
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            else:
+                memory.log_troubles.pop(step.attempt, None)
             memory.safe_logs |= {step.attempt}
         finally:
             memory.saving_logs -= {step.attempt}
         self._poke(ref)
 
-    async def _try_save(self, logs: TaskLogs, step: SaveLog, fetch: Callable[[BinaryIO], Any]) -> bool:
+    async def _try_save(self, logs: TaskLogs, ref: Ref, step: SaveLog, fetch: Callable[[BinaryIO], Any]) -> bool:
         async with self._slots:
             try:
                 return await make_safe(logs, step.task_id, step.attempt, fetch, step.why)
             except NemetonError as error:
                 _log.warning("The log of task [%s], attempt %d, waits: %s", step.task_id, step.attempt, error)
+                troubles = self._memory(ref).log_troubles
+                if isinstance(error, StorageError) and step.attempt not in troubles:
+                    troubles[step.attempt] = sentence(str(error))
+                    self._poke(ref)
                 return False
 
     async def _read_report(self, logs: TaskLogs, ref: Ref, task_id: str) -> None:

@@ -90,7 +90,7 @@ def seen(node: Node, path: str) -> PodReading:
     """As the operator reads a pod: with its Events where its status is silent."""
     raw = node.admin.get(path)
     reading = read_pod(raw, time.time_ns() // 1_000_000)
-    if reading.cause is Cause.SLOW_START:
+    if reading.asks_events:
         events = f"/api/v1/namespaces/{raw['metadata']['namespace']}/events"
         selector = f"involvedObject.uid={raw['metadata']['uid']}"
         return with_events(reading, node.admin.items(events, fieldSelector=selector))

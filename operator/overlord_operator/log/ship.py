@@ -7,18 +7,15 @@ their nodes.
 
 import asyncio
 import functools
-import logging
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, ParamSpec, TypeVar
 
-from druid_core.errors import NotFound, StorageError
+from druid_core.errors import NotFound
 from druid_core.storage.stored_log import StoredLog
 from druid_core.storage.task_logs import TaskLogs
-
-_log = logging.getLogger(__name__)
 
 _AT_ONCE = 8
 """Calls to the storage: each holds a thread, and with an upload some 20 MiB."""
@@ -43,9 +40,10 @@ async def make_safe(logs: TaskLogs, task_id: str, attempt: int, fetch_pod_log: F
     """
     Have an attempt's log stored whole, once its pod has ended; whether it is.
 
-    False: the storage is away; ask again later. The log is what the keeper left in parts, or what the kubelet has,
-    whichever is more, and with what the kubelet has beyond the parts; where there is neither, a line that says so, and
-    `why` (a sentence). Calling twice is calling once. Raises what `fetch_pod_log` raises.
+    False: it is just being stored by another; ask again. The log is what the keeper left in parts, or what the kubelet
+    has, whichever is more, and with what the kubelet has beyond the parts; where there is neither, a line that says so,
+    and `why` (a sentence). Calling twice is calling once. Raises StorageError where the storage is away, and what
+    `fetch_pod_log` raises.
     """
     try:
         if await _in_thread(logs.has_log_of, task_id, attempt) or await _in_thread(logs.rejoin, task_id, attempt):
@@ -56,9 +54,6 @@ async def make_safe(logs: TaskLogs, task_id: str, attempt: int, fetch_pod_log: F
             has_pod_log = await fetch_pod_log(pod_log)  # pyright: ignore[reportArgumentType] - is one but by name
             await _in_thread(_finish, logs, task_id, attempt, parts, pod_log if has_pod_log else None, why)
     except NotFound:  # a keeper that is not dead yet stores its log just now, and tidies up
-        return False
-    except StorageError as error:
-        _log.warning("The log of task [%s], attempt %d, cannot be stored now: %s", task_id, attempt, error)
         return False
     return True
 

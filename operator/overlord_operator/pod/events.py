@@ -1,7 +1,7 @@
 """
 Why a pod does not start, from its Events: for what the kubelet writes nowhere else.
 
-Asked for only where a reading says SLOW_START, so that a healthy cluster pays no call for it.
+Asked for only where a reading `asks_events`, so that a healthy cluster pays no call for it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ _SANDBOX_REASONS = frozenset({"FailedCreatePodSandBox", "NetworkNotReady", "Fail
 
 def with_events(reading: PodReading, raw_events: Iterable[Mapping[str, Any]]) -> PodReading:
     """The reading, with the cause that the newest telling Event names; as it was if none of them tells."""
-    if reading.cause is not Cause.SLOW_START:
+    if not reading.asks_events:
         return reading
     for event in sorted(raw_events, key=_when, reverse=True):
         found = _read(event, reading.node)

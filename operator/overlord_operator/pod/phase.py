@@ -13,7 +13,7 @@ from typing import Any
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.ending import node_is_silent, why_ended
 from overlord_operator.pod.seen import SeenPod
-from overlord_operator.pod.waiting import why_waiting
+from overlord_operator.pod.waiting import SLOW_START_MS, why_waiting
 from overlord_operator.task_resource import read_time
 
 GONE_AFTER_GRACE_MS = 10_000
@@ -55,14 +55,22 @@ class PodReading:
     """The log keeper's termination message."""
     wakes_at_ms: int | None = None
     """When to look again even if no event comes; None: an event will come."""
+    asks_events: bool = False
+    """Whether its status does not say why it takes so long to start, and its Events may."""
+    deadline_seconds: int | None = None
+    """How long it may take from its start."""
 
 
-def read_pod(raw_pod: Mapping[str, Any], now_ms: int) -> PodReading:
-    """What the API server's JSON of a pod means, at this time."""
+def read_pod(raw_pod: Mapping[str, Any], now_ms: int, slow_start_ms: int = SLOW_START_MS) -> PodReading:
+    """
+    What the API server's JSON of a pod means, at this time. `slow_start_ms`: how long it may be made on its node before
+    that is a cause.
+    """
     pod = SeenPod.of(raw_pod)
     exit_code, signal = pod.main.exit_code, None
     finished_ms = read_time((pod.main.terminated or {}).get("finishedAt"))
     wakes_at_ms: int | None = None
+    asks_events = False
     if _is_over(pod, now_ms):
         phase = PodPhase.ENDED
         ending = why_ended(pod)
@@ -75,8 +83,8 @@ def read_pod(raw_pod: Mapping[str, Any], now_ms: int) -> PodReading:
             wakes_at_ms = pod.deleted_ms + GONE_AFTER_GRACE_MS
     else:
         phase = PodPhase.PENDING
-        wait = why_waiting(pod, now_ms)
-        cause, message, wakes_at_ms = wait.cause, wait.message, wait.look_again_ms
+        wait = why_waiting(pod, now_ms, slow_start_ms)
+        cause, message, wakes_at_ms, asks_events = wait.cause, wait.message, wait.look_again_ms, wait.asks_events
         if pod.deleted_ms is not None:
             wakes_at_ms = pod.deleted_ms + GONE_AFTER_GRACE_MS
     return PodReading(
@@ -96,6 +104,8 @@ def read_pod(raw_pod: Mapping[str, Any], now_ms: int) -> PodReading:
         is_deleting=pod.deleted_ms is not None,
         last_words=pod.last_words,
         wakes_at_ms=wakes_at_ms,
+        asks_events=asks_events,
+        deadline_seconds=pod.deadline_seconds,
     )
 
 

@@ -2,7 +2,7 @@
 Why a pod has not started its peon yet: the cause and a sentence, from the scheduler's and the kubelet's own words.
 
 A pod that just starts has no cause. The kubelet says some things only in Events (a volume that cannot be mounted, a
-sandbox that cannot be made): then the cause is SLOW_START, and `pod/events.py` reads on.
+sandbox that cannot be made): then `asks_events` is set, and `pod/events.py` reads on.
 """
 
 import re
@@ -12,10 +12,16 @@ from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.seen import Container, SeenPod, sentence
 from overlord_operator.task_resource import read_time
 
-SLOW_AFTER_MS = 5_000
+SILENT_AFTER_MS = 5_000
 """
 From when on a pod that is on a node and not yet started is worth a look at its Events: twice what a start takes with
 its image present, and early enough to have a reason within ten seconds.
+"""
+
+SLOW_START_MS = 30_000
+"""
+From when on such a pod is called slow where its Events tell nothing either. An image that is not on the node yet is
+pulled and unpacked in ten to twenty seconds: up to then nothing is out of the ordinary.
 """
 
 _PULL_PREFIX = re.compile(
@@ -32,23 +38,25 @@ class Wait:
     cause: Cause | None
     message: str
     look_again_ms: int | None = None
+    asks_events: bool = False
+    """Whether the status is silent for so long that the pod's Events may say more."""
 
 
-def why_waiting(pod: SeenPod, now_ms: int) -> Wait:
-    """What keeps the pod from running its peon at this time."""
+def why_waiting(pod: SeenPod, now_ms: int, slow_start_ms: int = SLOW_START_MS) -> Wait:
+    """What keeps the pod from running its peon at this time. `slow_start_ms`: from when on it is called slow."""
     if pod.node is None:
         return _for_a_node(pod, now_ms)
     stuck = next((item for item in (*pod.inits, pod.main) if item.reason not in _CREATING and item.waiting), None)
     if stuck is not None:
         cause, message = _for_a_container(stuck, pod)
         return Wait(cause, sentence(message))
-    return _for_the_kubelet(pod, now_ms)
+    return _for_the_kubelet(pod, now_ms, slow_start_ms)
 
 
 def _for_a_node(pod: SeenPod, now_ms: int) -> Wait:
     scheduled = pod.condition("PodScheduled", "False")
     if scheduled is None:
-        patience_ms = pod.created_ms + SLOW_AFTER_MS
+        patience_ms = pod.created_ms + SILENT_AFTER_MS
         if now_ms < patience_ms:
             return Wait(None, "The pod waits for the scheduler.", patience_ms)
         return Wait(Cause.UNSCHEDULABLE, "No scheduler has looked at the pod yet: see whether kube-scheduler runs.")
@@ -130,18 +138,21 @@ def _config(said: str, where: str) -> tuple[Cause, str]:
     return Cause.CONTAINER_CONFIG, f"The settings of the container{where} cannot be put together ({said})"
 
 
-def _for_the_kubelet(pod: SeenPod, now_ms: int) -> Wait:
+def _for_the_kubelet(pod: SeenPod, now_ms: int, slow_start_ms: int) -> Wait:
     running = next((item for item in pod.inits if item.running is not None), None)
     if running is not None:
         return Wait(None, f"Container {running.name} runs first on node {pod.node}.")
     scheduled = pod.condition("PodScheduled", "True") or {}
     since_ms = read_time(scheduled.get("lastTransitionTime")) or pod.created_ms
-    slow_ms = since_ms + SLOW_AFTER_MS
+    silent_ms, slow_ms = since_ms + SILENT_AFTER_MS, since_ms + max(slow_start_ms, SILENT_AFTER_MS)
     if now_ms < slow_ms:
-        return Wait(None, f"The pod is made on node {pod.node}.", slow_ms)
+        is_silent = now_ms >= silent_ms
+        next_ms = slow_ms if is_silent else silent_ms
+        return Wait(None, f"The pod is made on node {pod.node}.", next_ms, asks_events=is_silent)
     # without the seconds since: a sentence that changes by itself would be written again and again
     return Wait(
         Cause.SLOW_START,
         f"The pod is still made on node {pod.node}: its image is pulled or its volumes are mounted, and its Events say "
         "more.",
+        asks_events=True,
     )

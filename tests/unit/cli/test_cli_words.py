@@ -189,7 +189,17 @@ def test_hints_of_a_failed_task_name_the_command_as_it_was_started(
     scripted_overlord.on("GET /task/t/status", status("FAILED"))
     result = nemeton("submit", "task.json", "--watch", "--overlord", scripted_overlord.url)
     assert result.exit_code == 1
-    assert "its log: .venv/bin/nemeton logs 't'" in result.stderr
+    assert f"its log: .venv/bin/nemeton logs 't' --overlord '{scripted_overlord.url}'\n" in result.stderr
+    monkeypatch.setenv("NEMETON_OVERLORD", scripted_overlord.url)
+    result = nemeton("submit", "task.json", "--watch")
+    assert "its log: .venv/bin/nemeton logs 't'\n" in result.stderr, "the environment says which Overlord"
+
+
+def test_hints_show_no_password() -> None:
+    assert invocation.shown_url("https://ana:s3cret@druid.example.org:8290/a") == (
+        "https://ana:***@druid.example.org:8290/a"
+    )
+    assert invocation.shown_url("http://127.0.0.1:8090") == "http://127.0.0.1:8090"
 
 
 def test_demo_starts_everything_without_hints_for_those_who_stay(

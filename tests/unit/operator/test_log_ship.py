@@ -107,7 +107,8 @@ async def test_a_storage_that_is_away_delays_and_loses_nothing(tmp_path: Path) -
     logs = Away.from_url(str(tmp_path))
     assert isinstance(logs, Away)
     logs.push_part("t", 1, 0, b"said")
-    assert not await make_safe(logs, "t", 1, pod_log(b"said more"))
+    with pytest.raises(StorageError, match="nobody answers"):
+        await make_safe(logs, "t", 1, pod_log(b"said more"))
     assert logs.parts_log("t", 1).read() == b"said"
     logs.is_away = False
     assert await make_safe(logs, "t", 1, pod_log(b"said more"))

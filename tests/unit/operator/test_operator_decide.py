@@ -80,6 +80,7 @@ def observed(given: DruidTask | None, *pods: ObservedPod, **memory: Any) -> Obse
         problem=None,
         task_hash="hash",
         twin=None,
+        is_confirmed=given is not None and given.status.state in ("SUCCESS", "FAILED"),
         pods=pods,
         memory=Memory(**memory),
         execution=None,
@@ -268,7 +269,53 @@ TABLE: list[tuple[str, Observed, list[str]]] = [
         ["ReleaseTask"],
     ),
     ("and the pod gets a new one", observed(None, pod(RUNNING, owned=False)), ["CreateTask"]),
-    ("a pod whose owner is gone is left to the garbage collection", observed(None, pod(RUNNING)), ["Report"]),
+    (
+        "a pod whose owner was taken away by force has its task ended",
+        observed(None, pod(RUNNING)),
+        ["ShutDownOrphan", "Report"],
+    ),
+    ("then its pod", observed(None, pod(RUNNING), shut_down=True), ["DeletePod", "Report"]),
+    ("once", observed(None, pod(RUNNING, deleted=NOW), shut_down=True), ["Report"]),
+    (
+        "one that came to its end by itself needs no more than that",
+        observed(None, pod(ENDED, phase="Succeeded")),
+        ["Report", "SaveLog"],
+    ),
+    (
+        "unless another attempt is ordered: no object is made for that",
+        observed(None, pod(ENDED, phase="Succeeded"), assignment=ASSIGNMENT),
+        ["ShutDownOrphan", "Report", "SaveLog"],
+    ),
+    (
+        "a last status that nobody bore out gives way to a pod that runs",
+        replace(observed(task(status=DONE), pod(RUNNING)), is_confirmed=False),
+        ["Report", "WriteStatus"],
+    ),
+    (
+        "even one that was borne out",
+        observed(task(status=DONE), pod(RUNNING)),
+        ["Report", "WriteStatus"],
+    ),
+    (
+        "and waits, unchanged, for the Overlord's word where there is no pod",
+        replace(observed(task(status={**DONE, "endTime": CREATED}, ttlSecondsAfterFinished=60)), is_confirmed=False),
+        [],
+    ),
+    (
+        "one that is deleted then is shut down, in case it goes on",
+        replace(observed(task(deleted=True, status=DONE)), is_confirmed=False),
+        ["ShutDown"],
+    ),
+    (
+        "a deadline that was lowered is lowered for the pod",
+        observed(task(activeDeadlineSeconds=60), pod(RUNNING)),
+        ["Report", "ShortenPod", "WriteStatus"],
+    ),
+    (
+        "one that was raised is not, for Kubernetes forbids it",
+        observed(task(activeDeadlineSeconds=7200), pod(RUNNING)),
+        ["Report", "WriteStatus"],
+    ),
     (
         "a finished object goes after its time",
         observed(task(status={**DONE, "endTime": CREATED}, ttlSecondsAfterFinished=60)),

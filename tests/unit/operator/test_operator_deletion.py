@@ -159,3 +159,79 @@ async def test_a_refused_task_that_was_let_go_is_held_again_when_it_is_corrected
     await world.settle()
     assert world.task()["metadata"]["finalizers"] == [names.LOG_FINALIZER]
     assert world.condition("Submitted")["status"] == "True"
+
+
+async def test_an_applied_object_that_was_taken_away_by_force_ends_its_task_and_lets_its_pod_go():
+    world = World()
+    raw = world.apply()
+    task_id = f"noop_web_{raw['metadata']['uid']}"
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.task()["metadata"]["finalizers"] = []
+    world.cluster.ask_deletion(DRUID_TASKS, "tasks", "mine")
+    await world.settle()
+    assert "Shutdown" in (world.overlord.statuses[task_id].error_msg or "")
+    assert "deletionTimestamp" in world.pod()["metadata"]
+    world.storage_is_away = True
+    world.end_pod(exit_code=143, why="Error")
+    await world.settle()
+    assert world.pod(), "its log is not safe yet"
+    world.storage_is_away = False
+    await world.settle()
+    assert (task_id, 1) in world.safe_logs
+    assert world.cluster.of(PODS) == []
+
+
+async def test_a_pod_whose_object_is_gone_and_not_its_pod_is_ended_too():
+    world = World()
+    raw = world.apply()
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.cluster.objects.pop((DRUID_TASKS, "tasks", "mine"))
+    await world.settle()
+    assert world.overlord.statuses[f"noop_web_{raw['metadata']['uid']}"].is_complete
+    assert "deletionTimestamp" in world.pod()["metadata"], "before any garbage collection"
+
+
+async def test_the_next_object_of_the_name_has_its_own_pod_while_the_last_ones_is_let_go():
+    world = World()
+    first = world.apply()
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    first["metadata"]["finalizers"] = []
+    world.cluster.ask_deletion(DRUID_TASKS, "tasks", "mine")
+    second = world.apply()
+    await world.settle()
+    ids = [f"noop_web_{raw['metadata']['uid']}" for raw in (first, second)]
+    assert world.overlord.statuses[ids[0]].is_complete
+    assert not world.overlord.statuses[ids[1]].is_complete
+    pods = {each["metadata"]["annotations"][names.ANNOTATION_TASK_ID]: each for each in world.cluster.of(PODS)}
+    assert set(pods) == set(ids)
+    ended = {"terminated": {"exitCode": 143, "reason": "Error"}}
+    started = {"running": {"startedAt": "2027-01-15T08:00:00Z"}}
+    for task_id, phase, state in ((ids[0], "Failed", ended), (ids[1], "Running", started)):
+        world.play(pods[task_id], {"phase": phase, "containerStatuses": [{"name": "main", "state": state}]})
+    await world.settle()
+    assert [each["metadata"]["uid"] for each in world.cluster.of(PODS)] == [pods[ids[1]]["metadata"]["uid"]]
+    assert (ids[0], 1) in world.safe_logs
+    assert (world.status()["state"], world.status()["taskId"]) == ("RUNNING", ids[1])
+    world.overlord.finish(ids[1], TaskStatus.success(ids[1]))
+    world.end_pod()
+    await world.settle()
+    assert world.status()["state"] == "SUCCESS"
+
+
+async def test_an_object_that_is_there_after_all_keeps_its_task():
+    world = World()
+    world.overlord.rest_task("noop_1")
+    await world.settle()
+    world.run_pod()
+    await world.settle()
+    world.task()["metadata"]["labels"][names.LABEL_RELEASE] = "another"  # whose operator will take it up
+    world.restart()
+    await world.settle()
+    assert not world.overlord.statuses["noop_1"].is_complete
+    assert "deletionTimestamp" not in world.pod()["metadata"]

@@ -201,12 +201,6 @@ WAITS: list[tuple[str, JsonObject, Cause, str]] = [
         Cause.IMAGE_NOT_FOUND,
         "of container fetch",
     ),
-    (
-        "something that only its Events tell",
-        raw_pod(phase="Pending", main=waiting("ContainerCreating"), conditions=SCHEDULED),
-        Cause.SLOW_START,
-        "its Events say more",
-    ),
 ]
 
 
@@ -233,7 +227,23 @@ def test_pod_that_just_starts_has_no_cause_and_is_looked_at_again(raw: JsonObjec
     assert (reading.phase, reading.cause) == (PodPhase.PENDING, None)
     assert reading.wakes_at_ms is not None
     assert reading.wakes_at_ms <= CREATED_MS + 10_000
-    assert read_pod(raw, reading.wakes_at_ms).cause is not None
+    later = read_pod(raw, reading.wakes_at_ms)
+    assert later.cause is not None or later.asks_events
+
+
+def test_a_pod_is_called_slow_only_after_the_time_that_an_image_takes() -> None:
+    raw = raw_pod(phase="Pending", main=waiting("ContainerCreating"), conditions=SCHEDULED)
+    early = read_pod(raw, CREATED_MS + 4_000)
+    silent = read_pod(raw, CREATED_MS + 9_000)
+    slow = read_pod(raw, CREATED_MS + 32_000)
+    assert [(each.cause, each.asks_events) for each in (early, silent, slow)] == [
+        *((None, False), (None, True), (Cause.SLOW_START, True)),
+    ]
+    assert silent.message == early.message, "its status is not written anew for that"
+    assert "its Events say more" in slow.message
+    assert silent.wakes_at_ms == CREATED_MS + 31_000, "the kubelet has it for a second less than it exists"
+    assert read_pod(raw, CREATED_MS + 32_000, slow_start_ms=60_000).cause is None
+    assert slow.message == read_pod(raw, NOW_MS).message
 
 
 def test_init_container_that_runs_is_named_and_is_no_cause() -> None:
