@@ -307,8 +307,7 @@ def _let_go(observed: Observed, task: DruidTask) -> list[Step]:
     A finished DruidTask has nothing left to be kept for: from then on it can be deleted whether or not an operator is
     there. With its pods and not before them, so that the write is none that a task has to wait for.
     """
-    is_over = task.status.state is not None and task.status.state.is_final
-    if not is_over or names.LOG_FINALIZER not in task.finalizers:
+    if not observed.is_confirmed or names.LOG_FINALIZER not in task.finalizers:
         return []
     are_gone = all(pod.reading.is_deleting and not pod.is_held for pod in observed.pods)
     return [ReleaseTask(task.uid)] if are_gone else []
