@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from druid_core.chat_key import chat_key
+from druid_core.errors import StorageAway, StorageError
 from druid_core.runner import AttemptState
 from druid_core.status import TaskLocation, TaskStatus
 from druid_core.storage.task_logs import TaskLogName, TaskLogs
@@ -430,3 +431,38 @@ async def test_an_hour_of_a_century_is_locked_without_counting_its_buckets(app: 
     task = index_parallel("century", intervals=["1900-01-01/2100-01-01"], granularity="SECOND")
     async with asyncio.timeout(5):
         assert (await overlord.post(f"{V1}/task", json=task)).status_code == 200
+
+
+@pytest.mark.route(
+    "GET /druid/indexer/v1/task/{task_id}/log",
+    "differs",
+    "Log storage that is away is 503 with `Retry-After` and a sentence, where Druid answers 500 and nothing",
+)
+@pytest.mark.route(
+    "GET /druid/indexer/v1/task/{task_id}/reports",
+    "differs",
+    "Log storage that is away is 503 with `Retry-After` and a sentence, where Druid answers 500 and nothing",
+)
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (StorageAway("connection refused by s3.secret.example"), 503, "does not answer: it is not lost, ask again"),
+        (StorageError("AccessDenied for key AKIA"), 500, "cannot be read from log storage: see the Overlord's log"),
+    ],
+)
+async def test_log_storage_that_does_not_answer_is_no_lost_log(
+    overlord: AsyncClient, monkeypatch: pytest.MonkeyPatch, error: StorageError, status: int, words: str
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise error
+
+    await submit(overlord, noop("t"))
+    await overlord.post(f"{V1}/task/t/shutdown")
+    monkeypatch.setattr("overlord.log.routes.asyncio.to_thread", refuse)
+    for what, noun in (("log", "log"), ("reports", "report")):
+        answer = await overlord.get(f"{V1}/task/t/{what}")
+        assert answer.status_code == status
+        assert f"The {noun} of task [t]" in answer.json()["errorMessage"]
+        assert words in answer.json()["errorMessage"]
+        assert str(error) not in answer.text, "where it lies is nobody's business"
+        assert ("retry-after" in answer.headers) == (status == 503)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from druid_core.chat_key import chat_key
-from druid_core.errors import NotFound, StorageError
+from druid_core.errors import NotFound, StorageAway, StorageError, Unavailable
 from druid_core.storage.stored_log import StoredLog
 from druid_core.storage.task_logs import TaskLogName, TaskLogs
 from overlord import events
@@ -18,7 +18,7 @@ from overlord.replica import Replica, replica_of
 from overlord.task import documentation as shown
 from overlord.task.routes import unknown_task
 from overlord.task.token import mint
-from overlord.web import TEXT, PlainResponse, empty_answer, query, raw_json_answer, text_answer
+from overlord.web import TEXT, PlainResponse, empty_answer, error_answer, query, raw_json_answer, text_answer
 
 router = APIRouter(prefix="/druid/indexer/v1", tags=["Logs and reports"])
 
@@ -43,7 +43,7 @@ _LONG_LIMIT = 1 << 63
 @router.get(
     "/task/{task_id}/log",
     summary="The log of a task",
-    responses={200: {"content": {"text/plain": {}}}, **shown.NOT_FOUND},
+    responses={200: {"content": {"text/plain": {}}}, **shown.NOT_FOUND, **shown.STORAGE_AWAY},
     openapi_extra={
         "parameters": [
             shown.parameter("offset", "Bytes to skip; negative: only so many bytes at the end.", "integer", -4096)
@@ -70,7 +70,11 @@ async def get_log(request: Request, task_id: str) -> Response:
 @router.get(
     "/task/{task_id}/reports",
     summary="The reports of a task",
-    responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}, **shown.NOT_FOUND},
+    responses={
+        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        **shown.NOT_FOUND,
+        **shown.STORAGE_AWAY,
+    },
 )
 async def get_reports(request: Request, task_id: str) -> Response:
     """Live from the peon while it runs, the completion report after that. A noop has none."""
@@ -125,7 +129,7 @@ async def _live_log(request: Request, ends: TaskEnds, task_id: str, offset: int)
         try:
             earlier = await asyncio.to_thread(logs.log_before, task_id, ends.attempt)
         except StorageError as error:
-            return _unreadable("a log", task_id, error)
+            return _unreadable("the log", task_id, error)
     size = 0 if earlier is None else earlier.size
     beyond = max(0, offset - size) if offset > 0 else offset
     answer = await peons.get(f"{ends.chat_url}/log?offset={beyond}", task_id, _key(request, ends, task_id))
@@ -141,7 +145,7 @@ async def _live_log(request: Request, ends: TaskEnds, task_id: str, offset: int)
         # just then it was put together with another: look again
         return None
     except StorageError as error:
-        return _unreadable("a log", task_id, error)
+        return _unreadable("the log", task_id, error)
     return PlainResponse(content + answer.body, 200, TEXT)
 
 
@@ -160,7 +164,7 @@ async def _stored_log(request: Request, task_id: str, offset: int) -> Response |
     except NotFound:
         return None
     except StorageError as error:
-        return _unreadable("a log", task_id, error)
+        return _unreadable("the log", task_id, error)
     answer = StreamingResponse(_pieces(logs, task_id, log, start, size))
     answer.raw_headers = [(b"content-type", TEXT.encode()), (b"content-length", str(size - start).encode())]
     return answer
@@ -191,8 +195,14 @@ async def read_log(logs: TaskLogs, task_id: str, log: StoredLog, start: int, end
 
 
 def _unreadable(what: str, task_id: str, error: StorageError) -> Response:
+    """Druid answers 500 and no body, which tells nobody whether the log is lost. Here it says so, and when to ask."""
     events.error(f"{what} cannot be read", task_id=task_id, reason=str(error))
-    return empty_answer(500)
+    if isinstance(error, StorageAway):
+        words = "does not answer: it is not lost, ask again"
+        return error_answer(Unavailable(f"{what.capitalize()} of task [{task_id}] is in log storage, which {words}"))
+    return error_answer(
+        StorageError(f"{what.capitalize()} of task [{task_id}] cannot be read from log storage: see the Overlord's log")
+    )
 
 
 async def _live_reports(request: Request, ends: TaskEnds, task_id: str) -> Response | None:
@@ -217,7 +227,7 @@ async def _stored_report(request: Request, task_id: str) -> Response | None:
     except NotFound:
         return None
     except StorageError as error:
-        return _unreadable("a report", task_id, error)
+        return _unreadable("the report", task_id, error)
 
 
 def _offset(text: str | None) -> int:

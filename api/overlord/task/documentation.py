@@ -96,6 +96,11 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {
     }
 }
 
+STORAGE_AWAY: dict[int | str, dict[str, Any]] = {
+    500: {"description": "Log storage refuses, for a reason that stands in the Overlord's log."},
+    503: {"description": "Log storage does not answer; `Retry-After` says when to ask again."},
+}
+
 
 def parameter(name: str, description: str, kind: str = "string", example: object = None) -> dict[str, Any]:
     """One query parameter for the API page."""
