@@ -456,7 +456,7 @@ async def test_log_storage_that_does_not_answer_is_no_lost_log(
     async def refuse(*_: object) -> None:
         raise error
 
-    await submit(overlord, noop("t"))
+    assert (await overlord.post(f"{V1}/task", json=noop("t"))).status_code == 200
     await overlord.post(f"{V1}/task/t/shutdown")
     monkeypatch.setattr("overlord.log.routes.asyncio.to_thread", refuse)
     for what, noun in (("log", "log"), ("reports", "report")):

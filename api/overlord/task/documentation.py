@@ -97,7 +97,6 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {
 }
 
 STORAGE_AWAY: dict[int | str, dict[str, Any]] = {
-    500: {"description": "Log storage refuses, for a reason that stands in the Overlord's log."},
     503: {"description": "Log storage does not answer; `Retry-After` says when to ask again."},
 }
 
