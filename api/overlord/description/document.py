@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from druid_core.java_task import JavaTask
 from druid_core.task import Task
 from overlord.auth.rules import is_open
 from overlord.description import answers
@@ -43,6 +44,14 @@ SCHEMES = {
 
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
 """Of answers that no route here gives."""
+
+_FOR_JAVA_PEONS: Document = {
+    "title": "A task of a Java peon",
+    "description": "Of a type that the setting `druid_peon_task_types` names, as Druid has it.",
+    "type": "object",
+    "properties": {"type": {"type": "string"}},
+    "required": ["type"],
+}
 
 
 class DescribedApp(FastAPI):
@@ -133,12 +142,12 @@ def _add_answers(method: str, path: str, operation: Document, said: Said) -> Non
 def _describe_task(document: Document, schemas: dict[str, Any]) -> None:
     """What can be submitted; ids and the like are made for who does not give them."""
     assert isinstance(Task, UnionType)
-    shapes = [_schema(kind, schemas) for kind in get_args(Task)]
+    shapes = [_schema(kind, schemas) for kind in get_args(Task) if kind is not JavaTask]
     for shape in shapes:
         needed = [name for name in shape.get("required", ()) if name not in ("id", "groupId", "resource")]
         shape["required"] = ["type", *needed]
     content = document["paths"]["/druid/indexer/v1/task"]["post"]["requestBody"]["content"]
-    content["application/json"]["schema"] = {"anyOf": shapes}
+    content["application/json"]["schema"] = {"anyOf": [*shapes, _FOR_JAVA_PEONS]}
 
 
 def _schema(kind: Any, schemas: dict[str, Any]) -> Document:
