@@ -17,15 +17,17 @@ from overlord_operator import names
 from overlord_operator.budget import Budget
 from overlord_operator.cluster.client import PODS, SECRETS, Cluster
 from overlord_operator.cluster.errors import AlreadyExists, ClusterRefused, Outdated, Vanished
-from overlord_operator.events import Storyteller, happenings
+from overlord_operator.druid_task.events import Storyteller, happenings
+from overlord_operator.druid_task.resource import read_time
+from overlord_operator.druid_task.status import DruidTaskStatus, status_patch
 from overlord_operator.mirror import Mirror, Ref
 from overlord_operator.observed import Observed, Refusal, Submission
-from overlord_operator.overlord_client import OverlordClient
-from overlord_operator.payload import with_payload
 from overlord_operator.peon import peon_defaults, pod_request
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.refusal import cause_of_refusal
 from overlord_operator.pod.template import peon_pod, token_secret
+from overlord_operator.runner.overlord_client import OverlordClient
+from overlord_operator.runner.payload import with_payload
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.steps import (
     CreateTask,
@@ -48,8 +50,6 @@ from overlord_operator.steps import (
     TakeUp,
     WriteStatus,
 )
-from overlord_operator.task_resource import read_time
-from overlord_operator.task_status import DruidTaskStatus, status_patch
 
 _log = logging.getLogger(__name__)
 

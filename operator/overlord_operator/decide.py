@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from druid_core.runner import AttemptState
 from druid_core.status import TaskStatus
 from overlord_operator import names, retry
-from overlord_operator.attempts import (
+from overlord_operator.druid_task.present import LINGER_MS, PASSING, present
+from overlord_operator.druid_task.resource import DeletionPolicy, DruidTask, read_time
+from overlord_operator.druid_task.status import DruidTaskStatus, State, status_patch
+from overlord_operator.druid_task.verdict import is_doubtful_refusal, is_refused, is_submitted, outcome_of
+from overlord_operator.observed import Observed, ObservedPod
+from overlord_operator.pod.phase import launch_deadline_ms
+from overlord_operator.runner.attempts import (
     AttemptView,
     attempts_of,
     history_of,
@@ -18,9 +24,6 @@ from overlord_operator.attempts import (
     launch_timeout_ms,
     refused_report,
 )
-from overlord_operator.observed import Observed, ObservedPod
-from overlord_operator.pod.phase import launch_deadline_ms
-from overlord_operator.present import LINGER_MS, PASSING, present
 from overlord_operator.steps import (
     CreateTask,
     DeletePod,
@@ -42,9 +45,6 @@ from overlord_operator.steps import (
     TakeUp,
     WriteStatus,
 )
-from overlord_operator.task_resource import DeletionPolicy, DruidTask, read_time
-from overlord_operator.task_status import DruidTaskStatus, State, status_patch
-from overlord_operator.verdict import is_doubtful_refusal, is_refused, is_submitted, outcome_of
 
 EVENTS_AGAIN_MS = 10_000
 """Between two looks at the Events of a pod that does not start."""

@@ -15,7 +15,7 @@ from druid_core.storage.task_logs import TaskLogs
 from overlord_operator import handlers
 from overlord_operator.cluster.client import Cluster
 from overlord_operator.health import HealthServer
-from overlord_operator.overlord_client import OverlordClient
+from overlord_operator.runner.overlord_client import OverlordClient
 from overlord_operator.service import Service
 from overlord_operator.settings import OperatorSettings
 

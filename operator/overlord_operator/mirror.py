@@ -15,8 +15,8 @@ import orjson
 
 from druid_core.errors import InvalidTask
 from overlord_operator import names
+from overlord_operator.druid_task.resource import DruidTask, data_source_of, hash_of
 from overlord_operator.pod.identity import attempt_of
-from overlord_operator.task_resource import DruidTask, data_source_of, hash_of
 
 KEPT_TASK_BYTES = 64 << 10
 """A task that is not submitted yet is kept whole up to this size; a larger one is fetched when it is submitted."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from druid_core.runner import Assignment, AttemptReport, Explanation, TaskOutcome
+from overlord_operator.druid_task.resource import DruidTask
 from overlord_operator.mirror import Ref, json_text
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.phase import PodReading
 from overlord_operator.settings import OperatorSettings
-from overlord_operator.task_resource import DruidTask
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from druid_core.runner import Assignment
+from overlord_operator.druid_task.resource import DruidTask
 from overlord_operator.pod.request import PeonDefaults, PodRequest
 from overlord_operator.pod.select import choose_template
 from overlord_operator.settings import OperatorSettings
-from overlord_operator.task_resource import DruidTask
 
 
 def peon_defaults(settings: OperatorSettings) -> PeonDefaults:

@@ -14,13 +14,13 @@ import orjson
 from overlord_operator import names
 from overlord_operator.apply import Hands
 from overlord_operator.decide import decide, waits_for_overlord
+from overlord_operator.druid_task.verdict import is_borne_out, is_doubtful
 from overlord_operator.mirror import Mirror, PodEntry, Ref, TaskEntry
 from overlord_operator.observed import Memory, Observed, ObservedPod
 from overlord_operator.pod.events import with_events
 from overlord_operator.pod.phase import PodPhase, read_pod
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.steps import LookAgain, ReadReport, Report, SaveLog
-from overlord_operator.verdict import is_borne_out, is_doubtful
 
 _log = logging.getLogger(__name__)
 

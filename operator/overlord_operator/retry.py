@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+from overlord_operator.druid_task.resource import RetrySpec
+from overlord_operator.druid_task.status import AttemptRecord
 from overlord_operator.pod.cause import Cause, RetryKind, retry_kind
 from overlord_operator.pod.quantity import bytes_of
 from overlord_operator.settings import OperatorSettings
-from overlord_operator.task_resource import RetrySpec
-from overlord_operator.task_status import AttemptRecord
 
 _Number = TypeVar("_Number", int, float)
 

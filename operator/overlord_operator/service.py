@@ -16,15 +16,15 @@ from druid_core.errors import NemetonError
 from druid_core.storage.task_logs import TaskLogs
 from overlord_operator import names
 from overlord_operator.apply import DRUID_TASKS, Hands
-from overlord_operator.assignments import Runner
 from overlord_operator.budget import Budget
 from overlord_operator.cluster.client import PODS, Cluster
 from overlord_operator.cluster.errors import ClusterAway, ClusterRefused, Outdated
-from overlord_operator.events import Storyteller
+from overlord_operator.druid_task.events import Storyteller
 from overlord_operator.lease import Election
 from overlord_operator.mirror import Mirror, Ref
-from overlord_operator.overlord_client import OverlordClient
 from overlord_operator.reconcile import Reconciler
+from overlord_operator.runner.assignments import Runner
+from overlord_operator.runner.overlord_client import OverlordClient
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.steps import ReadReport, Report, SaveLog
 from overlord_operator.storage_work import StorageWork

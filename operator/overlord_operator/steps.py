@@ -7,7 +7,7 @@ Every one may be taken twice, or be cut off before its end, without harm.
 from dataclasses import dataclass
 
 from druid_core.runner import Assignment, AttemptReport
-from overlord_operator.task_status import DruidTaskStatus
+from overlord_operator.druid_task.status import DruidTaskStatus
 
 
 @dataclass(frozen=True, slots=True)

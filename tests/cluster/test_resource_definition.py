@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from overlord_operator import names
-from overlord_operator.task_resource import DruidTask
-from overlord_operator.task_status import AttemptRecord as Attempt
-from overlord_operator.task_status import (
+from overlord_operator.druid_task.resource import DruidTask
+from overlord_operator.druid_task.status import AttemptRecord as Attempt
+from overlord_operator.druid_task.status import (
     DruidTaskStatus,
     State,
     status_patch,

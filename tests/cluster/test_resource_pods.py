@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from overlord_operator import names
+from overlord_operator.druid_task.resource import PeonSpec, read_time
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.phase import PodPhase, PodReading, read_pod
 from overlord_operator.pod.refusal import cause_of_refusal
 from overlord_operator.pod.request import PeonDefaults, PodRequest
 from overlord_operator.pod.template import peon_pod, token_secret
-from overlord_operator.task_resource import PeonSpec, read_time
 from tests.support.cluster.client import Refused
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.house import until

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from overlord_operator import names
+from overlord_operator.druid_task.resource import read_time
 from overlord_operator.pod.cause import Cause
-from overlord_operator.task_resource import read_time
 from tests.support.cluster.client import Raw
 from tests.support.house import until
 from tests.support.installed import PATIENCE_S, Installation

@@ -11,12 +11,12 @@ import pytest
 
 from druid_core.instant import format_instant
 from overlord_operator import names
+from overlord_operator.druid_task.resource import PeonSpec
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.events import with_events
 from overlord_operator.pod.phase import PodPhase, PodReading, read_pod
 from overlord_operator.pod.request import PeonDefaults, PodRequest
 from overlord_operator.pod.template import peon_pod, token_secret
-from overlord_operator.task_resource import PeonSpec
 from tests.support.cluster.client import Raw
 from tests.support.cluster.node import BUSYBOX, NAME, Node
 from tests.support.house import until

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from druid_core.errors import NemetonError
 from overlord_operator.cluster.client import EVENTS, PODS
 from overlord_operator.cluster.errors import AlreadyExists, Outdated, Vanished
-from overlord_operator.task_status import time_text
+from overlord_operator.druid_task.status import time_text
 
 Raw = dict[str, Any]
 

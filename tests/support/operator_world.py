@@ -15,17 +15,17 @@ from druid_core.status import TaskStatus
 from druid_core.storage.task_logs import TaskLogName
 from overlord_operator import names
 from overlord_operator.apply import DRUID_TASKS, Hands
-from overlord_operator.assignments import Runner
 from overlord_operator.budget import Budget
 from overlord_operator.cluster.client import PODS
 from overlord_operator.cluster.errors import ClusterAway
-from overlord_operator.events import Storyteller
+from overlord_operator.druid_task.events import Storyteller
+from overlord_operator.druid_task.status import time_text
 from overlord_operator.mirror import Mirror, Ref
 from overlord_operator.pod.identity import attempt_of
 from overlord_operator.reconcile import Reconciler
+from overlord_operator.runner.assignments import Runner
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.steps import ReadReport, Report, SaveLog
-from overlord_operator.task_status import time_text
 from overlord_operator.work_queue import WorkQueue
 from tests.support.operator_cluster import FakeCluster, Raw
 from tests.support.operator_overlord import FakeOverlord

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from overlord_operator import names
-from overlord_operator.attempts import AttemptView
+from overlord_operator.druid_task.status import Condition, duration_text, with_condition
 from overlord_operator.observed import Observed
-from overlord_operator.task_status import Condition, duration_text, with_condition
+from overlord_operator.runner.attempts import AttemptView
 
 STORAGE_AWAY = "StorageAway"
 """The reason while it cannot."""

@@ -10,10 +10,10 @@ import signal as signals
 from dataclasses import dataclass
 
 from overlord_operator import names
+from overlord_operator.druid_task.resource import read_time
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.quantity import bytes_of
 from overlord_operator.pod.seen import Container, SeenPod, sentence
-from overlord_operator.task_resource import read_time
 
 _SHUTDOWN_REASONS = frozenset({"Terminated", "Shutdown", "NodeShutdown"})
 _START_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})

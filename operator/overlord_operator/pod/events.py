@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from overlord_operator.druid_task.resource import read_time
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.phase import PodReading
 from overlord_operator.pod.seen import flat, sentence
-from overlord_operator.task_resource import read_time
 
 _MOUNT_REASONS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "VolumeFailedDelete"})
 _SANDBOX_REASONS = frozenset({"FailedCreatePodSandBox", "NetworkNotReady", "FailedCreatePodContainer"})

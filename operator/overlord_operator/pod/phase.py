@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from overlord_operator.druid_task.resource import read_time
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.ending import node_is_silent, why_ended
 from overlord_operator.pod.seen import SeenPod
 from overlord_operator.pod.waiting import SLOW_START_MS, why_waiting
-from overlord_operator.task_resource import read_time
 
 GONE_AFTER_GRACE_MS = 10_000
 """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from overlord_operator import names
-from overlord_operator.task_resource import PeonSpec
+from overlord_operator.druid_task.resource import PeonSpec
 
 JsonObject = dict[str, Any]
 

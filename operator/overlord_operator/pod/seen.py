@@ -12,7 +12,7 @@ from typing import Any, cast
 import orjson
 
 from overlord_operator import names
-from overlord_operator.task_resource import read_time
+from overlord_operator.druid_task.resource import read_time
 
 Raw = Mapping[str, Any]
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from druid_core.errors import InvalidTask
 from overlord_operator import names
+from overlord_operator.druid_task.resource import PeonSpec
 from overlord_operator.pod.identity import TASK_ID_VARIABLE
 from overlord_operator.pod.memory import can_have_more_memory, with_more_memory
 from overlord_operator.pod.merge import merged
 from overlord_operator.pod.request import PodRequest, pod_of
-from overlord_operator.task_resource import PeonSpec
 
 JsonObject = dict[str, Any]
 

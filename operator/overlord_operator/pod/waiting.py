@@ -8,9 +8,9 @@ sandbox that cannot be made): then `asks_events` is set, and `pod/events.py` rea
 import re
 from dataclasses import dataclass
 
+from overlord_operator.druid_task.resource import read_time
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.seen import Container, SeenPod, sentence
-from overlord_operator.task_resource import read_time
 
 SILENT_AFTER_MS = 5_000
 """

@@ -17,7 +17,7 @@ from druid_core.runner import AttemptReport, AttemptState, RunnerAnnouncement
 from overlord_operator.cluster import client
 from overlord_operator.cluster.client import PODS, Cluster
 from overlord_operator.cluster.errors import AlreadyExists, ClusterAway, ClusterRefused, Outdated, Vanished
-from overlord_operator.overlord_client import OverlordClient
+from overlord_operator.runner.overlord_client import OverlordClient
 
 Answer = tuple[int, dict[str, str], bytes]
 

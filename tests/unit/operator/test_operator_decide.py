@@ -11,14 +11,14 @@ from druid_core.runner import Assignment, Explanation, PendingReason, TaskOutcom
 from druid_core.status import RunnerStatusCode, TaskStatus
 from overlord_operator import names
 from overlord_operator.decide import decide
+from overlord_operator.druid_task.present import place_words
+from overlord_operator.druid_task.resource import DruidTask
 from overlord_operator.mirror import Ref
 from overlord_operator.observed import Memory, Observed, ObservedPod, Refusal, Submission
 from overlord_operator.pod.cause import Cause
 from overlord_operator.pod.phase import read_pod
-from overlord_operator.present import place_words
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.steps import LookAgain, Step, WriteStatus
-from overlord_operator.task_resource import DruidTask
 from tests.support.pods import CREATED, NOW_MS, raw_pod
 
 REF = Ref("tasks", "mine")

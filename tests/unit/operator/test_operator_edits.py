@@ -1,9 +1,9 @@
 """What an edit of a DruidTask does while its task runs, and what a log does that cannot be stored."""
 
 from druid_core.status import TaskStatus
+from overlord_operator.druid_task.present import LINGERING
 from overlord_operator.log.condition import STORAGE_AWAY
 from overlord_operator.mirror import Ref
-from overlord_operator.present import LINGERING
 from tests.support.operator_world import World
 
 

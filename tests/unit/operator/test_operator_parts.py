@@ -10,14 +10,14 @@ import pytest
 from druid_core.errors import InvalidInput
 from overlord_operator import names
 from overlord_operator.budget import Budget
-from overlord_operator.events import happenings
+from overlord_operator.druid_task.events import happenings
+from overlord_operator.druid_task.resource import RetrySpec
+from overlord_operator.druid_task.status import AttemptRecord, DruidTaskStatus, State
 from overlord_operator.mirror import KEPT_TASK_BYTES, Mirror, Ref, json_text
 from overlord_operator.pod.cause import Cause
 from overlord_operator.retry import oom_kills, retry_after_ms
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.storage_work import rows_of
-from overlord_operator.task_resource import RetrySpec
-from overlord_operator.task_status import AttemptRecord, DruidTaskStatus, State
 from overlord_operator.templates import Templates
 from overlord_operator.work_queue import WorkQueue
 from tests.support.clock import Clock

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from overlord_operator import names
+from overlord_operator.druid_task.resource import PeonSpec
 from overlord_operator.pod.request import PeonDefaults, PodRequest
 from overlord_operator.pod.template import (
     PAYLOAD_LIMIT,
@@ -14,7 +15,6 @@ from overlord_operator.pod.template import (
     peon_pod,
     token_secret,
 )
-from overlord_operator.task_resource import PeonSpec
 
 JsonObject = dict[str, Any]
 

@@ -8,8 +8,8 @@ import yaml
 
 from druid_core.errors import InvalidTask
 from druid_core.task import parse_task
-from overlord_operator.task_resource import DeletionPolicy, DruidTask, data_source_of, hash_of, read_time
-from overlord_operator.task_status import State
+from overlord_operator.druid_task.resource import DeletionPolicy, DruidTask, data_source_of, hash_of, read_time
+from overlord_operator.druid_task.status import State
 
 JsonObject = dict[str, Any]
 

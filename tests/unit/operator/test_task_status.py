@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from overlord_operator.task_status import (
+from overlord_operator.druid_task.status import (
     AttemptRecord,
     Condition,
     DruidTaskStatus,

@@ -1,4 +1,4 @@
-"""The status that a DruidTask should show, from what is observed. Pure; `task_status` has its parts."""
+"""The status that a DruidTask should show, from what is observed. Pure; `status` has its parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,8 @@ from urllib.parse import quote
 from druid_core.runner import AttemptState, Explanation, PendingReason
 from druid_core.status import RunnerStatusCode, StatusCode, TaskStatus
 from overlord_operator import names
-from overlord_operator.attempts import PEON_PORT, AttemptView, refused_record
-from overlord_operator.log.condition import with_log_condition
-from overlord_operator.observed import Observed
-from overlord_operator.pod.cause import Cause
-from overlord_operator.task_resource import DruidTask, data_source_of, read_time
-from overlord_operator.task_status import (
+from overlord_operator.druid_task.resource import DruidTask, data_source_of, read_time
+from overlord_operator.druid_task.status import (
     Condition,
     DruidTaskStatus,
     State,
@@ -21,7 +17,11 @@ from overlord_operator.task_status import (
     with_attempt,
     with_condition,
 )
-from overlord_operator.verdict import REFUSED, is_submitted, stands
+from overlord_operator.druid_task.verdict import REFUSED, is_submitted, stands
+from overlord_operator.log.condition import with_log_condition
+from overlord_operator.observed import Observed
+from overlord_operator.pod.cause import Cause
+from overlord_operator.runner.attempts import PEON_PORT, AttemptView, refused_record
 
 _NO_DATA_SOURCE = "none"
 """What a noop that names no datasource has. Druid: NoopTask"""

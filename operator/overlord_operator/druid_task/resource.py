@@ -19,7 +19,7 @@ from druid_core.errors import InvalidInput, InvalidTask
 from druid_core.instant import parse_instant
 from druid_core.task_id import ID_LIMIT
 from druid_core.wire import WireModel
-from overlord_operator.task_status import DruidTaskStatus
+from overlord_operator.druid_task.status import DruidTaskStatus
 
 JsonObject = dict[str, Any]
 

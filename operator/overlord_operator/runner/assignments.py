@@ -15,10 +15,10 @@ from typing import Any
 from druid_core.errors import Unavailable
 from druid_core.runner import OPERATOR, PODS_CATEGORY, Explanation, PendingReason, RunnerAnnouncement, RunnerOrders
 from overlord_operator import names
+from overlord_operator.druid_task.present import place_words
 from overlord_operator.mirror import Mirror, Ref
-from overlord_operator.overlord_client import OverlordClient
-from overlord_operator.present import place_words
 from overlord_operator.reconcile import Reconciler
+from overlord_operator.runner.overlord_client import OverlordClient
 from overlord_operator.settings import OperatorSettings
 from overlord_operator.steps import Report
 from overlord_operator.work_queue import WorkQueue

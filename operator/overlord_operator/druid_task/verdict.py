@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from druid_core.status import TaskStatus
 from overlord_operator import names
-from overlord_operator.attempts import AttemptView, attempts_of
+from overlord_operator.druid_task.resource import DruidTask
+from overlord_operator.druid_task.status import State
 from overlord_operator.observed import Observed
-from overlord_operator.task_resource import DruidTask
-from overlord_operator.task_status import State
+from overlord_operator.runner.attempts import AttemptView, attempts_of
 
 REFUSED = "Refused"
 """The reason of a task that the Overlord will not have."""

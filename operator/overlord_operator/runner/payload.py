@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from druid_core.errors import InvalidTask
 from druid_core.storage.task_logs import TaskLogName, TaskLogs
-from overlord_operator.overlord_client import OverlordClient
 from overlord_operator.pod.request import PodRequest
 from overlord_operator.pod.template import PAYLOAD_LIMIT, payload_annotation
+from overlord_operator.runner.overlord_client import OverlordClient
 
 _CLOUDS = ("s3", "gs", "az")
 """Log storage of which Druid's peon can read a payload; that in a folder cannot. Druid: FileTaskLogs"""

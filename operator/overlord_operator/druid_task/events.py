@@ -13,10 +13,10 @@ from druid_core.errors import NemetonError
 from overlord_operator import names
 from overlord_operator.budget import Budget
 from overlord_operator.cluster.client import EVENTS
-from overlord_operator.present import LINGERING
-from overlord_operator.task_resource import DruidTask
-from overlord_operator.task_status import DruidTaskStatus, State, time_text
-from overlord_operator.verdict import REFUSED
+from overlord_operator.druid_task.present import LINGERING
+from overlord_operator.druid_task.resource import DruidTask
+from overlord_operator.druid_task.status import DruidTaskStatus, State, time_text
+from overlord_operator.druid_task.verdict import REFUSED
 
 _log = logging.getLogger(__name__)
 

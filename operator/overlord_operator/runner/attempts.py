@@ -11,11 +11,11 @@ from typing import Any
 from druid_core.runner import AttemptReport, AttemptState
 from druid_core.status import StatusCode, TaskLocation, TaskStatus
 from overlord_operator import retry
+from overlord_operator.druid_task.resource import DruidTask, RetrySpec
+from overlord_operator.druid_task.status import AttemptRecord, DruidTaskStatus, time_text, with_attempt
 from overlord_operator.observed import Observed, ObservedPod, Refusal
 from overlord_operator.pod.cause import Cause, may_pass
 from overlord_operator.pod.phase import PodPhase, PodReading, overdue, overdue_words, vanished
-from overlord_operator.task_resource import DruidTask, RetrySpec
-from overlord_operator.task_status import AttemptRecord, DruidTaskStatus, time_text, with_attempt
 
 PEON_PORT = 8100
 """On which every peon in a pod serves its chat. Druid: druid.plaintextPort"""
