@@ -11,7 +11,8 @@ from typing import Any, Protocol, assert_never
 
 import orjson
 
-from druid_core.errors import CapacityExceeded, InvalidInput, InvalidTask, Unavailable
+from druid_core.errors import CapacityExceeded, InvalidInput, InvalidTask, NemetonError, Unavailable
+from druid_core.redaction import covered, secrets_in
 from druid_core.storage.task_logs import TaskLogs
 from overlord_operator import names
 from overlord_operator.budget import Budget
@@ -212,27 +213,19 @@ class Hands:
         assert observed.task is not None
         task, memory, ref = observed.task, observed.memory, observed.ref
         generation = task.generation
+        raw_task: dict[str, Any] = {}
         try:
             entry = self._mirror.task(ref)
             if entry is not None and entry.uid == task.uid and entry.task is not None:
-                raw_task: dict[str, Any] = orjson.loads(entry.task)
+                raw_task = orjson.loads(entry.task)
             else:
                 raw_object = await self._cluster.get(DRUID_TASKS, ref.namespace, ref.name)
                 raw_task = raw_object["spec"].get("task") or {}
             await self._overlord.submit({**raw_task, "id": task.task_id}, task.uid, self._settings.release)
-        except InvalidTask as error:
-            message = str(error)
-            if observed.twin is not None and "already exists" in message:
-                message += f". It is the task of the DruidTask {observed.twin}: give this one another id, or delete it"
-            memory.submission = Submission(generation, refusal=message)
-        except CapacityExceeded as error:
-            memory.submission = Submission(
-                generation, is_full=True, message=str(error), again_ms=observed.now_ms + _FULL_AGAIN_MS
-            )
-        except Unavailable as error:
-            memory.submission = Submission(
-                generation, message=str(error), again_ms=observed.now_ms + _OVERLORD_AGAIN_MS
-            )
+        except (InvalidTask, CapacityExceeded, Unavailable) as error:
+            # whoever may read the object's Events need not be one who may read its spec
+            message = covered(str(error), secrets_in(raw_task))
+            memory.submission = _not_submitted(error, message, observed, generation)
         else:
             memory.submission = Submission(generation, is_accepted=True)
 
@@ -399,6 +392,18 @@ class Hands:
     def _see_task(self, raw_task: dict[str, Any] | None) -> None:
         if raw_task is not None:
             self._mirror.see_task(raw_task)
+
+
+def _not_submitted(error: NemetonError, message: str, observed: Observed, generation: int) -> Submission:
+    match error:
+        case InvalidTask():
+            if observed.twin is not None and "already exists" in message:
+                message += f". It is the task of the DruidTask {observed.twin}: give this one another id, or delete it"
+            return Submission(generation, refusal=message)
+        case CapacityExceeded():
+            return Submission(generation, is_full=True, message=message, again_ms=observed.now_ms + _FULL_AGAIN_MS)
+        case _:
+            return Submission(generation, message=message, again_ms=observed.now_ms + _OVERLORD_AGAIN_MS)
 
 
 def _refused_ms(observed: Observed, attempt: int) -> int | None:
