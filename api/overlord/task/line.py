@@ -185,19 +185,69 @@ who has no wish. What a datasource is held up with is before nobody else's.
 """
 
 _COUNTED = f"""
-{_LINE}
-SELECT task_id, (CASE WHEN is_held THEN nth ELSE 1 + (
-           SELECT count(*) FROM line AS other
-           WHERE NOT other.is_held
-               AND (mine.runner_wish IS NULL OR other.runner_wish IS NULL OR other.runner_wish = mine.runner_wish)
-               AND (NOT other.is_child, -other.priority, other.share, other.submitted_ms, other.task_id)
-                   < (NOT mine.is_child, -mine.priority, mine.share, mine.submitted_ms, mine.task_id)
-       ) END)::int AS place, {_STANDING}
-FROM line AS mine LEFT JOIN siblings USING (group_id) WHERE task_id = ANY($7::text[])
+WITH {_TOLD}, {_USED}, {_SIBLINGS},
+mine AS MATERIALIZED (
+    SELECT {_OF_LINE}, {_IS_CHILD} AS is_child FROM nemeton_attempts AS waits
+    WHERE {_DUE} AND task_id = ANY($7::text[])
+),
+children AS (
+    SELECT {_OF_LINE}, COALESCE(used.slots, 0) AS source_slots
+    FROM nemeton_attempts AS waits LEFT JOIN used ON used.name = data_source WHERE {_DUE} AND {_IS_CHILD}
+),
+counted AS (
+    SELECT mine.task_id, runner_wish AS wish, mine.data_source = name AS is_own, each.*, told.stopped, told.starts,
+           COALESCE(used.slots, 0) AS slots, {_ROOM} AS room
+    FROM mine CROSS JOIN LATERAL (
+        SELECT data_source AS name,
+               count(*) FILTER (WHERE priority > mine.priority) AS higher,
+               count(*) FILTER (WHERE priority >= mine.priority) AS as_high,
+               count(*) FILTER (
+                   WHERE (-priority, submitted_ms, task_id) < (-mine.priority, mine.submitted_ms, mine.task_id)
+               ) AS earlier,
+               count(*) FILTER (WHERE runner_wish <> mine.runner_wish) AS elsewhere
+        FROM nemeton_attempts AS waits WHERE {_DUE} AND NOT ({_IS_CHILD}) GROUP BY data_source
+    ) AS each
+    LEFT JOIN told USING (name) LEFT JOIN used USING (name)
+    WHERE NOT mine.is_child
+),
+own AS (
+    SELECT task_id, earlier + 1 AS nth, earlier + 1 + slots AS share, slots, starts,
+           (stopped IS TRUE OR earlier + 1 > room) IS TRUE AS is_held
+    FROM counted WHERE is_own
+),
+before AS (
+    SELECT task_id, sum(CASE WHEN elsewhere = 0 THEN ahead ELSE (
+               SELECT count(*) FROM (
+                   SELECT runner_wish FROM nemeton_attempts AS waits
+                   WHERE data_source = name AND {_DUE} AND NOT ({_IS_CHILD}) ORDER BY {_ORDER} LIMIT ahead
+               ) AS first
+               WHERE runner_wish IS NULL OR runner_wish = wish
+           ) END) AS others
+    FROM (
+        SELECT counted.*, CASE WHEN stopped IS TRUE THEN 0 ELSE GREATEST(LEAST(room, GREATEST(
+                   higher, LEAST(as_high, share - counted.slots - (earlier < share - counted.slots)::int)
+               )), 0) END AS ahead
+        FROM counted JOIN own USING (task_id) WHERE NOT is_held
+    ) AS sources
+    GROUP BY task_id
+)
+SELECT task_id, (CASE WHEN is_held THEN nth ELSE 1 + COALESCE(others, 0) + (
+           SELECT count(*) FROM children AS other
+           WHERE (mine.runner_wish IS NULL OR other.runner_wish IS NULL OR other.runner_wish = mine.runner_wish)
+               AND (NOT is_child OR (-other.priority, other.source_slots, other.submitted_ms, other.task_id)
+                   < (-mine.priority, COALESCE(used.slots, 0), mine.submitted_ms, mine.task_id))
+       ) END)::int AS place, is_child, is_child AND siblings.slots IS NULL AS is_only_child,
+       COALESCE(used.slots, 0) AS source_slots, told.starts
+FROM mine LEFT JOIN own USING (task_id) LEFT JOIN before USING (task_id) LEFT JOIN siblings USING (group_id)
+LEFT JOIN told ON told.name = data_source LEFT JOIN used ON used.name = data_source
 """
-"""The same for few tasks: counting who is before one of them is cheaper than putting all in order."""
+"""
+The same for few tasks, without putting anybody in order: who is before a task is of each datasource its first few, and
+how many these are follows from three numbers. All of a higher priority; of the same one those with a smaller share,
+and the one with the same share if it is older, which it is if at least so many of its datasource are.
+"""
 
-_FEW = 3
+_FEW = 10
 
 _USE = f"""
 SELECT task_type, count(*)::int AS slots, (count(*) FILTER (WHERE splits AND NOT finished))::int AS parents
