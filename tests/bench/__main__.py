@@ -13,9 +13,9 @@ And the pods of an installed release on a real node of Kubernetes, which likewis
 
     python -m tests.bench --only node                   medians of five (some minutes, most of it images)
 
-And an Overlord with a long line of tasks, which has no rival either:
+And both with a long line of tasks, where that is asked for:
 
-    python -m tests.bench --only queue                  100,000 tasks (some minutes)
+    python -m tests.bench --only queue                  100,000 tasks (a quarter of an hour, most of it Druid's)
     python -m tests.bench --only queue --quick          5,000 tasks
 """
 
@@ -31,11 +31,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.measures import IDLE, INGEST, LIST, NOOP, POSTS, START, Plan, measure
+from tests.bench.measures import ALLOCATE, IDLE, INGEST, LIST, NOOP, POSTS, START, Plan, measure
 from tests.bench.node import measure_node
 from tests.bench.pod_players import TooSlow
 from tests.bench.pods import PodPlan, measure_pods
-from tests.bench.queue import QueuePlan, measure_queue
+from tests.bench.queue import LineTooLong, QueuePlan, measure_queue
 from tests.bench.results import Line, table
 from tests.bench.rivals import Nemeton, load_average
 from tests.support.cluster.binaries import ProgramMissing
@@ -43,7 +43,7 @@ from tests.support.cluster.images import ImageNotBuilt
 from tests.support.druid.cluster import DruidCluster
 from tests.support.druid.install import DruidMissingError, install
 
-KINDS = (IDLE, NOOP, POSTS, INGEST, LIST, START)
+KINDS = (IDLE, NOOP, POSTS, INGEST, LIST, ALLOCATE, START)
 OPERATOR, NODE, QUEUE = "operator", "node", "queue"
 
 
@@ -83,9 +83,6 @@ def main() -> int:
             except (AssertionError, ImageNotBuilt, ProgramMissing) as why:
                 say(f"The node's measures end here: {why}")
                 status = 1
-        if options.queue is not None:
-            say("A long line")
-            measure_queue(options.queue, lambda name: Nemeton(folder / name), lines, say)
         if options.with_druid:
             say("Druid 37")
             try:
@@ -94,9 +91,16 @@ def main() -> int:
                 say(str(missing))
                 return 1
             measure(options.plan, lambda name: DruidCluster(druid, folder / "druid" / name), "druids", lines, say)
+            if options.queue is not None:
+                try:
+                    measure_queue(options.queue, DruidCluster(druid, folder / "druid" / "queue"), "druids", lines, say)
+                except (LineTooLong, OSError, RuntimeError) as why:
+                    say(f"Druid's measures with a long line end here: {why}")
         if options.with_ours:
             say("Nemeton")
             measure(options.plan, lambda name: Nemeton(folder / "nemeton" / name), "ours", lines, say)
+            if options.queue is not None:
+                measure_queue(options.queue, Nemeton(folder / "nemeton" / "queue"), "ours", lines, say)
     finally:
         if options.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -126,7 +130,9 @@ def _options() -> Options:
     parser.add_argument("--quick", action="store_true", help="the short form; its numbers decide nothing")
     parser.add_argument("--rows", type=int, help="rows of the ingestion race (1,000,000; quick: 100,000)")
     parser.add_argument("--repeats", type=int, help="runs of each measure, of which the median counts (5; quick: 3)")
-    parser.add_argument("--finished", type=int, help="finished tasks in the list (10,000; quick: 500)")
+    parser.add_argument(
+        "--finished", type=int, nargs="+", help="lengths of the list (1,000 10,000 100,000; quick: 500)"
+    )
     parser.add_argument(
         "--only",
         choices=(*KINDS, OPERATOR, NODE, QUEUE),
@@ -140,20 +146,21 @@ def _options() -> Options:
     parser.add_argument("--folder", type=Path, help="keep logs and data there; else a temporary folder, removed after")
     given = parser.parse_args()
     races = frozenset(given.only or KINDS) - {OPERATOR, NODE, QUEUE}
+    queue = _queue_plan(quick=given.quick) if QUEUE in (given.only or ()) else None
     tasks = given.tasks or (500 if given.quick else 10_000)
     return Options(
         plan=Plan(
             rows=given.rows or (100_000 if given.quick else 1_000_000),
             repeats=given.repeats or (3 if given.quick else 5),
-            finished=given.finished or (500 if given.quick else 10_000),
+            finished=tuple(sorted(given.finished or ([500] if given.quick else [1000, 10_000, 100_000]))),
             posts=100 if given.quick else 300,
             kinds=races,
         ),
         pods=PodPlan(tasks, max(50, tasks // 10), 60 + tasks / 10) if OPERATOR in (given.only or ()) else None,
         with_node=NODE in (given.only or ()),
-        queue=_queue_plan(quick=given.quick) if QUEUE in (given.only or ()) else None,
-        with_druid=bool(races) and not given.no_druid,
-        with_ours=bool(races) and not given.no_ours,
+        queue=queue,
+        with_druid=bool(races or queue) and not given.no_druid,
+        with_ours=bool(races or queue) and not given.no_ours,
         json_file=given.json,
         folder=given.folder,
     )

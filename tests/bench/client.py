@@ -3,6 +3,7 @@
 import http.client
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,8 +18,9 @@ class TaskFailedError(RuntimeError):
 class Client:
     """One HTTP connection, for one thread; opened again when the other side closed it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         address = urlsplit(url)
+        self._headers = dict(headers or {})
         self._connection = http.client.HTTPConnection(address.hostname or "127.0.0.1", address.port, timeout=300)
 
     def close(self) -> None:
@@ -27,7 +29,7 @@ class Client:
     def ask(self, method: str, path: str, body: Any = None) -> bytes:
         """The body of a 2xx answer; RuntimeError with status and text for any other."""
         raw = None if body is None else json.dumps(body).encode()
-        headers = {} if raw is None else {"Content-Type": "application/json"}
+        headers = self._headers if raw is None else {**self._headers, "Content-Type": "application/json"}
         try:
             answer = self._send(method, path, raw, headers)
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):

@@ -1,23 +1,24 @@
 """What is measured, in which order, against which target. One rival at a time: two would share the machine."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
+from tests.bench.allocation import allocate
+from tests.bench.gate import Guard, by_password, by_web_token
 from tests.bench.ingestion import Ingestion, floor, ingest
-from tests.bench.results import Line, Target
+from tests.bench.lists import measure_lists
+from tests.bench.results import Book, Line, Side, Target
 from tests.bench.rivals import Nemeton, Rival
 from tests.bench.rows import edits_file
-from tests.bench.serving import Posts, finish_tasks, list_tasks_ms, noop_seconds, post_noops
+from tests.bench.serving import Calls, named, noop_seconds, post_noops
 from tests.bench.watch import resident_bytes
 from tests.support.druid.processes import descendants
 
-IDLE, NOOP, POSTS, INGEST, LIST, START = "idle", "noop", "posts", "ingest", "list", "start"
+IDLE, NOOP, POSTS, INGEST, LIST, ALLOCATE, START = "idle", "noop", "posts", "ingest", "list", "allocate", "start"
 SETTLE_S = 10.0
 MIB = 1024 * 1024
-
-Side = Literal["ours", "druids"]
 
 TARGETS = {
     "ingestion, wall": Target(1 / 8, of_druid=True),
@@ -27,8 +28,12 @@ TARGETS = {
     "ingestion with rollup, wall": Target(1 / 6, of_druid=True),
     "noop, POST to SUCCESS": Target(0.5),
     "POST, 1 client, p50": Target(1, of_druid=True),
-    "POST, 8 clients, accepted": Target(1.5, of_druid=True, at_least=True),
-    "GET /tasks": Target(1 / 20, of_druid=True),
+    "POST, 8 clients, accepted": Target(2, of_druid=True, at_least=True),
+    "POST, 8 clients, p99": Target(1, of_druid=True),
+    "GET /tasks, 10,000 finished": Target(1 / 20, of_druid=True),
+    "GET /tasks, first page, 100,000 finished, p99": Target(100),
+    "GET /tasks, page in the middle, 100,000 finished, p99": Target(100),
+    "segmentAllocate, 8 clients, accepted": Target(3, of_druid=True, at_least=True),
     "Overlord at rest, RSS": Target(150),
     "second start to ready": Target(5),
 }
@@ -36,33 +41,13 @@ TARGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of what. `posts` is the number that each client makes."""
+    """How much of what. `finished` are lengths of the list, `posts` is what one client makes."""
 
     rows: int
     repeats: int
-    finished: int
+    finished: tuple[int, ...]
     posts: int
     kinds: frozenset[str]
-
-
-class _Book:
-    """Puts numbers into the lines, making those that are not there yet."""
-
-    def __init__(self, lines: list[Line], side: Side, say: Callable[[str], None]) -> None:
-        self._lines = lines
-        self._side: Side = side
-        self._say = say
-
-    def note(self, name: str, unit: str, values: Sequence[float]) -> None:
-        self._say(f"  {name}: {', '.join(f'{value:.4g}' for value in values)} {unit}")
-        line = next((line for line in self._lines if line.name == name), None)
-        if line is None:
-            line = Line(name, unit, target=TARGETS.get(name))
-            self._lines.append(line)
-        if self._side == "ours":
-            line.ours = values
-        else:
-            line.druids = values
 
 
 def measure(
@@ -71,39 +56,41 @@ def measure(
     """
     Takes every measure of the plan with one rival; the lines get that side filled in.
 
-    `make_rival` makes one with an empty folder of the name given. Posts leave tasks behind, so each run of them has a
+    `make_rival` makes one with an empty folder of the name given. Calls leave tasks behind, so each run of them has a
     rival of its own.
     """
-    book = _Book(lines, side, say)
+    book = Book(lines, side, say, TARGETS)
     rival = make_rival("main")
-    if plan.kinds & {IDLE, NOOP, INGEST, LIST}:
+    if plan.kinds & {IDLE, NOOP, INGEST}:
         with rival:
             _one_house(book, plan, rival)
+    if LIST in plan.kinds:
+        with make_rival("list") as listed:
+            measure_lists(book, listed, plan.finished, plan.repeats)
+    if ALLOCATE in plan.kinds:
+        with make_rival("allocate") as allocates:
+            _allocations(book, plan, allocates)
     if POSTS in plan.kinds:
         _posts(book, plan, make_rival)
     if START in plan.kinds and isinstance(rival, Nemeton):
         starts: list[float] = []
         for number in range(plan.repeats + 1):
             with rival:
-                if number > 0 or plan.kinds & {IDLE, NOOP, INGEST, LIST}:
+                if number > 0 or plan.kinds & {IDLE, NOOP, INGEST}:
                     starts.append(rival.start_s)
         book.note("second start to ready", "s", starts)
 
 
-def _one_house(book: _Book, plan: Plan, rival: Rival) -> None:
+def _one_house(book: Book, plan: Plan, rival: Rival) -> None:
     if IDLE in plan.kinds:
         _at_rest(book, rival)
     if NOOP in plan.kinds:
         book.note("noop, POST to SUCCESS", "s", [noop_seconds(rival) for _ in range(plan.repeats)])
     if INGEST in plan.kinds:
         _ingestion(book, plan, rival)
-    if LIST in plan.kinds:
-        finish_tasks(rival, plan.finished)
-        times = [list_tasks_ms(rival, plan.finished // 8 * 8) for _ in range(plan.repeats + 1)]
-        book.note("GET /tasks", "ms", times[1:])
 
 
-def _at_rest(book: _Book, rival: Rival) -> None:
+def _at_rest(book: Book, rival: Rival) -> None:
     time.sleep(SETTLE_S)
     book.note("Overlord at rest, RSS", "MiB", [resident_bytes(rival.overlord_pid) / MIB])
     if isinstance(rival, Nemeton):
@@ -113,20 +100,48 @@ def _at_rest(book: _Book, rival: Rival) -> None:
         book.note("Overlord and its database at rest, RSS", "MiB", [whole / MIB])
 
 
-def _posts(book: _Book, plan: Plan, make_rival: Callable[[str], Rival]) -> None:
-    runs: dict[str, list[Posts]] = {"1 client": [], "8 clients": []}
+def _posts(book: Book, plan: Plan, make_rival: Callable[[str], Rival]) -> None:
+    runs: dict[int, list[Calls]] = {1: [], 8: []}
     for number in range(plan.repeats):
         with make_rival(f"posts-{number}") as rival:
             noop_seconds(rival)  # the first post of a Java process pays for loading its classes
-            runs["1 client"].append(post_noops(rival, 1, plan.posts))
-            runs["8 clients"].append(post_noops(rival, 8, plan.posts // 4))
-    for clients, posts in runs.items():
-        book.note(f"POST, {clients}, p50", "ms", [run.percentile(50) for run in posts])
-        book.note(f"POST, {clients}, p99", "ms", [run.percentile(99) for run in posts])
-        book.note(f"POST, {clients}, accepted", "tasks/s", [run.tasks_per_s for run in posts])
+            runs[1].append(post_noops(rival, 1, plan.posts))
+            runs[8].append(post_noops(rival, 8, plan.posts // 4))
+    for clients, calls in runs.items():
+        _note_calls(book, f"POST, {named(clients)}", "tasks/s", calls)
+    _posts_through_the_gate(book, plan, make_rival("posts-basic"), "basic", nullcontext(by_password()))
+    _posts_through_the_gate(book, plan, make_rival("posts-jwt"), "jwt", by_web_token())
 
 
-def _ingestion(book: _Book, plan: Plan, rival: Rival) -> None:
+def _posts_through_the_gate(
+    book: Book, plan: Plan, rival: Rival, name: str, guarded: AbstractContextManager[Guard]
+) -> None:
+    """What it costs us to ask who calls. All runs in one house: the tasks that pile up cost little."""
+    if not isinstance(rival, Nemeton):
+        return
+    with guarded as guard:
+        rival.environment, rival.headers = guard.environment, guard.headers
+        with rival:
+            for clients, each in ((1, plan.posts), (8, plan.posts // 4)):
+                calls = [post_noops(rival, clients, each, guard.headers) for _ in range(plan.repeats)]
+                _note_calls(book, f"POST, {named(clients)}, {name}", "tasks/s", calls)
+
+
+def _allocations(book: Book, plan: Plan, rival: Rival) -> None:
+    """A datasource of its own for each run."""
+    allocate(rival, "warm", 8, 10)
+    for clients, each in ((1, plan.posts), (8, plan.posts // 2)):
+        calls = [allocate(rival, f"web-{clients}-{number}", clients, each) for number in range(plan.repeats)]
+        _note_calls(book, f"segmentAllocate, {named(clients)}", "segments/s", calls)
+
+
+def _note_calls(book: Book, name: str, unit: str, calls: list[Calls]) -> None:
+    book.note(f"{name}, p50", "ms", [run.percentile(50) for run in calls])
+    book.note(f"{name}, p99", "ms", [run.percentile(99) for run in calls])
+    book.note(f"{name}, accepted", unit, [run.per_s for run in calls])
+
+
+def _ingestion(book: Book, plan: Plan, rival: Rival) -> None:
     file = edits_file(plan.rows)
     for rollup in (False, True):
         name = "ingestion with rollup" if rollup else "ingestion"
@@ -138,7 +153,7 @@ def _ingestion(book: _Book, plan: Plan, rival: Rival) -> None:
         _note_runs(book, "floor: polars reads and sorts the file", floors, plan.rows)
 
 
-def _note_runs(book: _Book, name: str, runs: list[Ingestion], rows: int) -> None:
+def _note_runs(book: Book, name: str, runs: list[Ingestion], rows: int) -> None:
     book.note(f"{name}, wall", "s", [run.seconds for run in runs])
     book.note(f"{name}, rows", "rows/s", [rows / run.seconds for run in runs])
     book.note(f"{name}, peon CPU", "s", [run.cpu_s for run in runs])

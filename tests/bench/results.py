@@ -1,9 +1,11 @@
 """Numbers side by side: ours, Druid's, the ratio, the target, and whether it is met."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Side = Literal["ours", "druids"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,29 @@ class Line:
             "target": str(self.target) if self.target else None,
             "met": self.is_met,
         }
+
+
+class Book:
+    """Puts the numbers of one side into the lines, making those that are not there yet."""
+
+    def __init__(
+        self, lines: list[Line], side: Side, say: Callable[[str], None], targets: Mapping[str, Target]
+    ) -> None:
+        self._lines = lines
+        self._side: Side = side
+        self._say = say
+        self._targets = targets
+
+    def note(self, name: str, unit: str, values: Sequence[float]) -> None:
+        self._say(f"  {name}: {', '.join(f'{value:.4g}' for value in values)} {unit}")
+        line = next((line for line in self._lines if line.name == name), None)
+        if line is None:
+            line = Line(name, unit, target=self._targets.get(name))
+            self._lines.append(line)
+        if self._side == "ours":
+            line.ours = values
+        else:
+            line.druids = values
 
 
 def table(lines: Sequence[Line]) -> str:

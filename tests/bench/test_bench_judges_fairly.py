@@ -9,7 +9,7 @@ import pytest
 
 from tests.bench.results import Line, Target, table
 from tests.bench.rows import edits
-from tests.bench.serving import Posts
+from tests.bench.serving import Calls
 from tests.bench.watch import PeonWatch
 
 
@@ -53,7 +53,7 @@ def test_edits_hold_every_odd_kind_of_value() -> None:
 
 
 def test_percentiles_come_from_the_sorted_latencies() -> None:
-    posts = Posts([float(i) for i in range(1, 101)], 1.0)
+    posts = Calls([float(i) for i in range(1, 101)], 1.0)
     assert (posts.percentile(50), posts.percentile(99)) == (51.0, 100.0)
 
 

@@ -52,9 +52,20 @@ class DruidCluster:
 
     def copy_finished_task(self, task_id: str, count: int) -> None:
         """Puts `count` copies of a finished task into the metadata store, under ids of their own."""
+        self._copy(task_id, count)
+
+    def copy_pending_task(self, task_id: str, count: int, sources: int) -> None:
+        """
+        Puts copies of an active task into the metadata store, of `sources` datasources in turn.
+
+        The Overlord finds them when it compares its queue with the store: within a minute.
+        """
+        self._copy(task_id, count, sources)
+
+    def _copy(self, task_id: str, count: int, *sources: int) -> None:
         url = f"jdbc:derby://127.0.0.1:{self._derby}/{self._folder}/derby/metadata.db"
-        command = self._druid.command("dev.nemeton.peer.CopyTask", url, task_id, str(count))
-        subprocess.run(command, check=True, timeout=300, cwd=self._folder / "tmp", capture_output=True)
+        command = self._druid.command("dev.nemeton.peer.CopyTask", url, task_id, str(count), *map(str, sources))
+        subprocess.run(command, check=True, timeout=600, cwd=self._folder / "tmp", capture_output=True)
 
     def __enter__(self) -> Self:
         try:
