@@ -70,7 +70,7 @@ def _ask(
     plan: QueuePlan, rival: Rival, client: Client, middle: str, note: Callable[[str, str, list[float]], None]
 ) -> None:
     ours = isinstance(rival, Nemeton)
-    for clients, each in ((8, 25 * plan.repeats), (1, 20 * plan.repeats)):
+    for clients, each in ((8, 8 * plan.repeats), (1, 20 * plan.repeats)):
         posts = at_once(rival.url, clients, each, lambda one, *_: one.submit(NOOP))
         note(f"submit, {named(clients)}, p50", "ms", [posts.percentile(50)])
         note(f"submit, {named(clients)}, p99", "ms", [posts.percentile(99)])

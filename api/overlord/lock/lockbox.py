@@ -118,7 +118,8 @@ def weigh(
     """
     if request.interval.is_empty:
         raise InvalidInput(f"interval empty: [{request.interval}]")
-    held = [each for each in store.held_locks(rows) if each.lock.interval.overlaps(request.interval)]
+    rows = [row for row in rows if row.lock.interval.overlaps(request.interval)]
+    held = store.held_locks(rows)
     match decide(request, held):
         case Refuse():
             return None
@@ -216,5 +217,7 @@ def _lock_of(request: LockRequest, data_source: str, version: str) -> TaskLock:
 
 def _shares(rows: list[LockRow], locks: Sequence[HeldLock], task_id: str | None = None) -> list[LockRow]:
     """The rows behind some locks: those of every holder, or of one task."""
+    if not locks:
+        return []
     wanted = frozenset(each.lock for each in locks)
     return [row for row in rows if row.lock in wanted and (task_id is None or row.task_id == task_id)]

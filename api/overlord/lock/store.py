@@ -6,8 +6,9 @@ place and otherwise untouched, so that whatever Druid put into a payload stays t
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import orjson
 
@@ -29,6 +30,22 @@ SELECT NULL, $2, NULL, (
     WHERE datasource = $1 AND {overlaps("$4", "$3")} AND version COLLATE "C" >= $5
         AND version ~ '^{INSTANT_PATTERN}$'
 ) FROM task WHERE active
+"""
+
+_READ_FOR = """
+SELECT lock.id, lock.task_id, lock.lock_payload
+FROM druid_tasks AS holder JOIN druid_tasklocks AS lock ON lock.task_id = holder.id
+WHERE holder.datasource = $1 AND holder.active AND lock.lock_payload IS NOT NULL
+UNION ALL
+SELECT NULL, id, NULL FROM druid_tasks WHERE id = ANY($2) AND active
+"""
+
+_NEWEST = f"""
+SELECT since, until, max(version COLLATE "C")
+FROM unnest($2::text[], $3::text[]) AS asked (since, until)
+JOIN druid_segments ON datasource = $1 AND {overlaps("until", "since")} AND version COLLATE "C" >= $4
+    AND version ~ '^{INSTANT_PATTERN}$'
+GROUP BY since, until
 """
 
 
@@ -71,6 +88,28 @@ async def read(tx: Connection, data_source: str, task_id: str, interval: Interva
     return DataSourceLocks(is_active, locks, newest)
 
 
+async def read_for(tx: Connection, data_source: str, task_ids: Collection[str]) -> tuple[set[str], list[LockRow]]:
+    """Which of some tasks are active, and all locks of a datasource, in one statement."""
+    active, locks = set[str](), list[LockRow]()
+    for row_id, task_id, payload in await tx.fetch(_READ_FOR, data_source, list(task_ids)):
+        if payload is None:
+            active.add(task_id)
+        else:
+            locks.append(_row(row_id, task_id, payload))
+    return active, locks
+
+
+async def newest_versions(
+    tx: Connection, data_source: str, intervals: Collection[Interval], now_ms: int
+) -> dict[Interval, str]:
+    """The highest version among the segments that overlap each interval; left out where none is newer than now."""
+    asked = {interval: bounds(interval) for interval in intervals}
+    starts, ends = [start for start, _ in asked.values()], [end for _, end in asked.values()]
+    rows = await tx.fetch(_NEWEST, data_source, starts, ends, format_instant(now_ms))
+    newest: dict[tuple[str, str], str] = {(start, end): version for start, end, version in rows}
+    return {interval: newest[texts] for interval, texts in asked.items() if texts in newest}
+
+
 async def of_task(tx: Connection, task_id: str, *, keep_active: bool = False) -> list[LockRow] | None:
     """
     The locks of an active task, the revoked ones included; None when it is not active.
@@ -106,7 +145,16 @@ async def of_data_sources(tx: Connection, data_sources: Iterable[str]) -> list[L
 
 
 async def insert(tx: Connection, task_id: str, lock: TaskLock) -> None:
-    await tx.execute("INSERT INTO druid_tasklocks (task_id, lock_payload) VALUES ($1, $2)", task_id, payload_of(lock))
+    await insert_all(tx, [(task_id, lock)])
+
+
+async def insert_all(tx: Connection, shares: Sequence[tuple[str, TaskLock]]) -> None:
+    """Tasks and the locks that they share from now on, in one statement."""
+    await tx.execute(
+        "INSERT INTO druid_tasklocks (task_id, lock_payload) SELECT * FROM unnest($1::text[], $2::bytea[])",
+        [task_id for task_id, _ in shares],
+        [payload_of(lock) for _, lock in shares],
+    )
 
 
 async def revoke(tx: Connection, rows: Sequence[LockRow]) -> None:
@@ -176,4 +224,10 @@ def payload_of(lock: TaskLock) -> bytes:
 
 
 def _row(row_id: int, task_id: str, payload: bytes) -> LockRow:
-    return LockRow(row_id, task_id, payload, load_lock(orjson.loads(payload)))
+    return LockRow(row_id, task_id, payload, _lock(payload))
+
+
+@lru_cache(maxsize=8192)
+def _lock(payload: bytes) -> TaskLock:
+    """The same bytes are the same lock: a busy datasource has a thousand, which are read with each request."""
+    return load_lock(orjson.loads(payload))

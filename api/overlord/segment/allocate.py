@@ -6,20 +6,19 @@ the first look to the last write, so what is decided is what is true, and nothin
 something changed meanwhile. Druid: SegmentAllocateAction, SegmentAllocationQueue
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from druid_core.errors import Conflict, NemetonError
 from druid_core.granularity import Granularity
 from druid_core.interval import Interval, condense
-from druid_core.lock import LockGranularity, LockType, TaskLock
+from druid_core.lock import LockGranularity, LockType
 from druid_core.partial_shard_spec import NUMBERED, PartialShardSpec
 from druid_core.segment import SegmentIdWithShardSpec
 from druid_core.timeline import Chunk, chunks
 from overlord.db.pool import Connection
-from overlord.lock import lockbox
 from overlord.lock.conflict import Partition, next_version
+from overlord.lock.hand import LocksInHand
 from overlord.lock.lockbox import Grant, LockRequester
 from overlord.lock.store import lock_data_source
 from overlord.segment import pending, store
@@ -88,8 +87,10 @@ async def allocate_all(
     """The answers to requests for one datasource, in their order. One that fails takes no other with it."""
     await lock_data_source(tx, data_source)
     ledger = _Ledger(tx, data_source, requests, now_ms)
-    await ledger.look(request.around for request in requests)
+    await ledger.locks.look({each.requester.task_id for each in requests}, {each.around for each in requests})
+    await ledger.look({request.around for request in requests})
     answers = [await ledger.answer(request) for request in requests]
+    await ledger.locks.write()
     stored = await pending.insert(tx, ledger.new, now_ms)
     unstored = {each.identity.id for each, _ in ledger.new} - stored
     return [
@@ -108,16 +109,22 @@ class _Ledger:
         self._data_source = data_source
         self._now_ms = now_ms
         self._names = {request.sequence.name for request in requests}
+        self.locks = LocksInHand(tx, data_source, now_ms)
         self._seen: list[tuple[Interval, list[Chunk[StoredSegment]]]] = []
+        self._pending: dict[str, PendingSegment] = {}
+        self._unused: dict[Interval, dict[str, set[int]]] = {}
         self._states: dict[Interval, ChunkState] = {}
-        self._grants: dict[tuple[str, LockType, Interval], Grant | None] = {}
         self.new: list[tuple[PendingSegment, SequencePlace]] = []
 
-    async def look(self, intervals: Iterable[Interval]) -> None:
-        """Read the published segments there, one statement a connected stretch."""
-        for stretch in condense(intervals):
-            found = await store.used(self._tx, self._data_source, [stretch])
-            self._seen.append((stretch, chunks(found, stretch)))
+    async def look(self, intervals: Collection[Interval]) -> None:
+        """Read what is published, allocated and unused there: a statement each, however many intervals there are."""
+        tx, data_source, stretches = self._tx, self._data_source, condense(intervals)
+        found = await store.used(tx, data_source, stretches)
+        for stretch in stretches:
+            self._seen.append((stretch, chunks([each for each in found if each.interval.overlaps(stretch)], stretch)))
+        for each in await pending.around(tx, data_source, stretches, self._names):
+            self._pending.setdefault(each.identity.id, each)
+        self._unused |= await store.unused_numbers(tx, data_source, intervals)
 
     async def answer(self, request: AllocationRequest) -> Answer:
         try:
@@ -143,13 +150,13 @@ class _Ledger:
             decision = await self._identity(interval, request, next_version(request.lock_type, self._now_ms, []))
             grant = None if decision is None else await self._segment_grant(interval, request, decision.identity)
         else:
-            grant = await self._grant(interval, request)
+            grant = await self.locks.consider(request.requester, request.lock_type, interval)
             if grant is None or grant.lock.revoked:
                 return None
             decision = await self._identity(interval, request, grant.lock.version)
         if decision is None or grant is None or grant.lock.revoked:
             return None
-        await self._settle(interval, request, grant)
+        await self.locks.settle(request.requester, grant)
         match decision:
             case Repeated(identity):
                 return identity
@@ -174,32 +181,18 @@ class _Ledger:
         self, interval: Interval, request: AllocationRequest, identity: SegmentIdWithShardSpec
     ) -> Grant | None:
         partition = Partition(identity.version, identity.shard_spec.partition_num)
-        return await lockbox.consider(self._tx, request.requester, request.lock_type, interval, self._now_ms, partition)
-
-    async def _grant(self, interval: Interval, request: AllocationRequest) -> Grant | None:
-        key = (request.requester.task_id, request.lock_type, interval)
-        if key not in self._grants:
-            self._grants[key] = await lockbox.consider(
-                self._tx, request.requester, request.lock_type, interval, self._now_ms
-            )
-        return self._grants[key]
-
-    async def _settle(self, interval: Interval, request: AllocationRequest, grant: Grant) -> None:
-        """Write the lock. What was considered for others before that may not be true any more."""
-        if not (grant.is_new_holder or grant.revoke or grant.release):
-            return
-        await lockbox.settle(self._tx, request.requester, grant)
-        self._grants = {}
-        if grant.lock.granularity is LockGranularity.TIME_CHUNK:
-            self._grants[request.requester.task_id, request.lock_type, interval] = _held(grant.lock)
+        return await self.locks.consider(request.requester, request.lock_type, interval, partition)
 
     async def _state(self, interval: Interval) -> ChunkState:
         if interval not in self._states:
-            self._states[interval] = ChunkState(
-                chunks=await self._chunks(interval),
-                pending=await self._pending(interval),
-                unused=await self._unused(interval),
-            )
+            there = await self._chunks(interval)
+            if interval not in self._unused:
+                self._unused |= await store.unused_numbers(self._tx, self._data_source, [interval])
+            known = [*self._pending.values(), *(each for each, _ in self.new)]
+            counting = [
+                each for each in known if each.sequence_name in self._names or each.identity.interval.overlaps(interval)
+            ]
+            self._states[interval] = ChunkState(chunks=there, pending=counting, unused=self._unused[interval])
         return self._states[interval]
 
     async def _chunks(self, interval: Interval) -> list[Chunk[StoredSegment]]:
@@ -208,30 +201,3 @@ class _Ledger:
                 return [chunk for chunk in seen if chunk.interval.overlaps(interval)]
         await self.look([interval])
         return self._seen[-1][1]
-
-    async def _pending(self, interval: Interval) -> list[PendingSegment]:
-        stored = await pending.around(self._tx, self._data_source, interval, self._names)
-        return [*stored, *(each for each, _ in self.new)]
-
-    async def _unused(self, interval: Interval) -> dict[str, set[int]]:
-        """Of the unused segments on exactly this interval, the partition numbers by version."""
-        rows = await self._tx.fetch(
-            """
-            SELECT id, version FROM druid_segments
-            WHERE datasource = $1 AND NOT used AND start = $2 AND "end" = $3
-            """,
-            self._data_source,
-            interval.start,
-            interval.end,
-        )
-        numbers: defaultdict[str, set[int]] = defaultdict(set)
-        for segment_id, version in rows:
-            stem = f"{self._data_source}_{interval.start}_{interval.end}_{version}"
-            number = segment_id.removeprefix(stem)[1:]
-            numbers[version].add(int(number) if number.isdecimal() else 0)
-        return numbers
-
-
-def _held(lock: TaskLock) -> Grant:
-    """What considering a lock again finds once it is settled."""
-    return Grant(lock, is_new_holder=False, revoke=[], release=[])

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from druid_core.errors import InvalidInput
 from druid_core.instant import format_instant
-from druid_core.interval import Interval
+from druid_core.interval import Interval, condense
 from druid_core.segment import SegmentIdWithShardSpec
 from druid_core.shard_spec import ShardSpec
 from overlord.db.pool import Connection
@@ -29,17 +29,23 @@ _COLUMN_CHARACTERS = 255
 """Druid's columns hold no more."""
 
 
-async def around(tx: Connection, data_source: str, interval: Interval, names: Iterable[str]) -> list[PendingSegment]:
-    """Those that overlap `interval`, and those of the sequences `names` wherever they lie; oldest first."""
-    start, end = bounds(interval)
+async def around(
+    tx: Connection, data_source: str, intervals: Iterable[Interval], names: Iterable[str]
+) -> list[PendingSegment]:
+    """Those that overlap an interval, and those of the sequences `names` wherever they lie; oldest first."""
+    stretches = [bounds(stretch) for stretch in condense(intervals)]
     rows = await tx.fetch(
         f"""
-        SELECT {_COLUMNS} FROM druid_pendingsegments
-        WHERE datasource = $1 AND ({overlaps("$3", "$2")} OR sequence_name = ANY($4)) ORDER BY created_date, id
+        SELECT {_COLUMNS} FROM druid_pendingsegments WHERE id IN (
+            SELECT id FROM unnest($2::text[], $3::text[]) AS asked (since, until)
+            JOIN druid_pendingsegments ON datasource = $1 AND {overlaps("until", "since")}
+            UNION ALL SELECT id FROM druid_pendingsegments WHERE datasource = $1 AND sequence_name = ANY($4)
+        )
+        ORDER BY created_date, id
         """,
         data_source,
-        start,
-        end,
+        [start for start, _ in stretches],
+        [end for _, end in stretches],
         list(names),
     )
     return [_pending(row) for row in rows]

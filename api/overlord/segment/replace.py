@@ -43,7 +43,7 @@ async def replace(
         around = {
             each.identity.id: each
             for interval in {segment.interval for segment in planned.segments}
-            for each in await pending.around(tx, data_source, interval, ())
+            for each in await pending.around(tx, data_source, [interval], ())
         }
         identities = upgraded_pending(planned.segments, around.values())
     except (FinerReplacement, InvalidInput) as error:

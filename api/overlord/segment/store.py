@@ -5,7 +5,8 @@ Payloads are handed through as they are stored; what a decision needs of one is 
 those that a Coordinator may load; "unused" ones wait to be killed or marked used again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from druid_core.errors import InvalidInput, NemetonError
 from druid_core.instant import format_instant
-from druid_core.interval import ETERNITY, Interval
+from druid_core.interval import ETERNITY, Interval, condense
 from druid_core.segment import DataSegment
 from druid_core.shard_spec import ShardSpec
 from overlord.db.pool import Connection, after_commit
@@ -65,15 +66,17 @@ class StoredSegment:
 
 async def used(tx: Connection, data_source: str, intervals: Sequence[Interval]) -> list[StoredSegment]:
     """The used segments that overlap any of the intervals, the overshadowed ones included, in order of time."""
-    if not intervals:
-        return []
-    umbrella = Interval(min(i.start_ms for i in intervals), max(i.end_ms for i in intervals))
+    stretches = [bounds(stretch) for stretch in condense(intervals)]
     rows = await tx.fetch(
-        f"SELECT {_COLUMNS} FROM druid_segments WHERE datasource = $1 AND used AND {overlaps('$3', '$2')}",
+        f"""
+        SELECT {_COLUMNS} FROM unnest($2::text[], $3::text[]) AS asked (since, until)
+        JOIN druid_segments ON datasource = $1 AND used AND {overlaps("until", "since")}
+        """,
         data_source,
-        *bounds(umbrella),
+        [start for start, _ in stretches],
+        [end for _, end in stretches],
     )
-    found = [_segment(*row) for row in rows]
+    found = [_segment(*row) for row in {row["id"]: row for row in rows}.values()]
     return in_order(s for s in found if any(s.interval.overlaps(interval) for interval in intervals))
 
 
@@ -106,6 +109,27 @@ async def unused(
         ETERNITY.end,
     )
     return [segment for row in rows if interval.covers((segment := _segment(*row)).interval)]
+
+
+async def unused_numbers(
+    tx: Connection, data_source: str, intervals: Collection[Interval]
+) -> dict[Interval, dict[str, set[int]]]:
+    """Of the unused segments on exactly each interval, the partition numbers by version."""
+    asked = {(interval.start, interval.end): interval for interval in intervals}
+    rows = await tx.fetch(
+        """
+        SELECT start, "end", version, id FROM unnest($2::text[], $3::text[]) AS asked (since, until)
+        JOIN druid_segments ON datasource = $1 AND NOT used AND start = since AND "end" = until
+        """,
+        data_source,
+        [start for start, _ in asked],
+        [end for _, end in asked],
+    )
+    numbers: dict[Interval, dict[str, set[int]]] = {interval: defaultdict(set) for interval in intervals}
+    for start, end, version, segment_id in rows:
+        number = segment_id.removeprefix(f"{data_source}_{start}_{end}_{version}")[1:]
+        numbers[asked[start, end]][version].add(int(number) if number.isdecimal() else 0)
+    return numbers
 
 
 async def by_ids(tx: Connection, data_source: str, ids: Iterable[str]) -> list[StoredSegment]:
