@@ -17,6 +17,7 @@ from overlord.replica import Replica
 from overlord.task.assign import assign_pending
 from overlord.task.release import adopt_strays, release_ready
 from overlord.task.settle import settle_silent
+from overlord.task.waiting import Round
 
 _PASS_KEY = 0x6E656D_70617373
 """One pass at a time in all replicas."""
@@ -58,6 +59,7 @@ class TaskQueue:
         self._watching_since_ms = replica.clock_ms()
         self._last_pass_ms = self._watching_since_ms
         self._strays_at_ms = 0
+        self._looks = Round()
         self._turned_at = time.monotonic()
 
     async def start(self) -> None:
@@ -101,7 +103,7 @@ class TaskQueue:
                 await adopt_strays(replica)
                 self._strays_at_ms = now_ms
             if look["waiting"] or strays_due:
-                await release_ready(replica)
+                await release_ready(replica, self._looks)
             await assign_pending(tx, replica)
             watched_ms = now_ms - self._watching_since_ms
             if look["silent"] and watched_ms >= timeout_ms:

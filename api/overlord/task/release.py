@@ -5,16 +5,13 @@ One transaction a task: all its locks or none, since a transaction that cannot h
 """
 
 import asyncio
-from dataclasses import dataclass
 
-import asyncpg
 import orjson
 
 from druid_core.any_task import LOCK_TIMEOUT
 from druid_core.errors import Conflict, NemetonError, Unavailable
 from druid_core.instant import parse_instant
-from druid_core.interval import Interval
-from druid_core.lock import LockType, TaskLock
+from druid_core.lock import TaskLock
 from druid_core.status import TaskStatus
 from druid_core.task import load_task
 from overlord import events
@@ -27,6 +24,7 @@ from overlord.lock.lockbox import LockRequester
 from overlord.replica import Replica
 from overlord.task import store
 from overlord.task.need import may_split, need_of
+from overlord.task.waiting import Round, Waiting, candidates
 
 BATCH_TASKS = 500
 """Releases a pass at most: those that are released want their slots, which come at the end of the pass."""
@@ -53,47 +51,17 @@ class LockLost(Conflict):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A row of `nemeton_attempts` in state WAITING."""
-
-    task_id: str
-    attempt: int
-    data_source: str
-    group_id: str
-    priority: int
-    lock_type: LockType
-    intervals: list[Interval]
-    submitted_ms: int
-    deadline_ms: int | None
-
-    @property
-    def requests(self) -> list[LockRequest]:
-        """What it asks of the lockbox."""
-        return [
-            LockRequest(self.task_id, self.group_id, self.lock_type, interval, self.priority)
-            for interval in self.intervals
-        ]
-
-
-async def release_ready(replica: Replica) -> int:
+async def release_ready(replica: Replica, looks: Round | None = None) -> int:
     """
     Release the waiting tasks whose locks are free, highest priority and oldest first, BATCH_TASKS at most; how many.
 
     Those that have waited for as long as their taskLockTimeout allows are failed. Each release hints at the queue, so
-    whoever is left finds the next pass close behind.
+    whoever is left finds the next pass close behind. With `looks` one pass goes on where the one before ended.
     """
-    async with connection(replica.pool) as held:
-        rows = await held.fetch(
-            """
-            SELECT task_id, attempt, data_source, group_id, priority, lock_type, lock_intervals, submitted_ms,
-                   lock_deadline_ms
-            FROM nemeton_attempts WHERE state = 'WAITING' ORDER BY priority DESC, submitted_ms, task_id
-            """
-        )
-    waiting = [_waiting(row) for row in rows]
-    held = await _held(replica, waiting)
     now_ms = replica.clock_ms()
+    async with connection(replica.pool) as held:
+        waiting = await candidates(held, now_ms, looks or Round())
+    held = await _held(replica, waiting)
     released = 0
     for number, each in enumerate(waiting):
         if number % _BREATH == _BREATH - 1:
@@ -165,7 +133,7 @@ async def adopt_strays(replica: Replica) -> int:
     return len(rows)
 
 
-async def _held(replica: Replica, waiting: list[_Waiting]) -> dict[str, list[HeldLock]]:
+async def _held(replica: Replica, waiting: list[Waiting]) -> dict[str, list[HeldLock]]:
     """The locks of the datasources that somebody waits for."""
     data_sources = {each.data_source for each in waiting}
     held: dict[str, list[HeldLock]] = {data_source: [] for data_source in data_sources}
@@ -189,22 +157,7 @@ def _as_held(request: LockRequest, data_source: str) -> HeldLock:
     return HeldLock(lock, frozenset({request.task_id}))
 
 
-def _waiting(row: asyncpg.Record) -> _Waiting:
-    intervals = [Interval.parse(text) for text in row["lock_intervals"].split(",")]
-    return _Waiting(
-        row["task_id"],
-        row["attempt"],
-        row["data_source"],
-        row["group_id"],
-        row["priority"],
-        LockType(row["lock_type"]),
-        intervals,
-        row["submitted_ms"],
-        row["lock_deadline_ms"],
-    )
-
-
-async def _release(replica: Replica, waiting: _Waiting) -> bool:
+async def _release(replica: Replica, waiting: Waiting) -> bool:
     try:
         async with transaction(replica.pool) as tx:
             if not await _still_waits(tx, waiting):
@@ -235,7 +188,7 @@ async def _release(replica: Replica, waiting: _Waiting) -> bool:
     return True
 
 
-async def _give_up(replica: Replica, waiting: _Waiting, found: HeldLock, now_ms: int) -> None:
+async def _give_up(replica: Replica, waiting: Waiting, found: HeldLock, now_ms: int) -> None:
     """Fail a task that waited too long for the lock `found`. One that was stopped meanwhile stays as it is."""
     message = (
         f"No {waiting.lock_type} lock on {found.lock.data_source} after {now_ms - waiting.submitted_ms} ms, and its "
@@ -246,7 +199,7 @@ async def _give_up(replica: Replica, waiting: _Waiting, found: HeldLock, now_ms:
         await store.finish(tx, TaskStatus.failure(waiting.task_id, message))
 
 
-async def _still_waits(tx: Connection, waiting: _Waiting) -> bool:
+async def _still_waits(tx: Connection, waiting: Waiting) -> bool:
     return bool(
         await tx.fetchval(
             "SELECT true FROM nemeton_attempts WHERE task_id = $1 AND attempt = $2 AND state = 'WAITING' FOR UPDATE",
