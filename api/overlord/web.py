@@ -1,10 +1,11 @@
 """What the routes share: answers in Druid's manner, and request bodies."""
 
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from overlord.problems import UnknownThing, Unreadable, headers_of, problem_of
 
@@ -30,6 +31,22 @@ def json_answer(value: Any, status: int = 200) -> Response:
 def raw_json_answer(content: bytes, status: int = 200) -> Response:
     """A body that is JSON already, or that Druid calls so."""
     return PlainResponse(content, status, JSON)
+
+
+def long_json_answer(pieces: Sequence[bytes]) -> Response:
+    """A body that is JSON in pieces, which are let go one by one as they are sent."""
+    answer = StreamingResponse(_each_once(list(pieces)), media_type=None)
+    answer.raw_headers += [
+        (b"content-length", str(sum(map(len, pieces))).encode()),
+        (b"content-type", JSON.encode()),
+    ]
+    return answer
+
+
+async def _each_once(pieces: list[bytes]) -> AsyncIterator[bytes]:
+    pieces.reverse()
+    while pieces:
+        yield pieces.pop()
 
 
 def text_answer(text: str, status: int = 200) -> Response:

@@ -4,7 +4,7 @@ Lists and status of tasks, as Druid's TaskStatusPlus.
 Rows become JSON without a model each: a list may hold ten thousand of them.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from druid_core.interval import Interval
 from overlord.db.pool import Connection
 
 EPOCH = "1970-01-01T00:00:00.000Z"
+
+_BATCH_TASKS = 500
+"""Read at a time: some milliseconds of work, after which others get a turn."""
 
 STATES = ("pending", "waiting", "running", "complete")
 
@@ -102,9 +105,24 @@ def parse_window(text: str) -> Interval:
     return Interval.parse(text if "/" in text else text.replace("_", "/", 1))
 
 
-async def tasks(tx: Connection, wanted: TaskFilter) -> list[dict[str, Any]]:
+async def tasks_json(tx: Connection, wanted: TaskFilter) -> list[bytes]:
     """
-    TaskStatusPlus of each task: finished ones first, newest first, then active ones, oldest first.
+    The list as a JSON array in pieces, all of one instant: a task that finishes meanwhile is neither lost nor doubled.
+
+    A list without pages may be of a hundred thousand tasks. What is kept of it is its text alone, and others get their
+    turn between two batches. Raises what `tasks` raises.
+    """
+    pieces: list[bytes] = []
+    async with tx.transaction(isolation="repeatable_read", readonly=True):
+        async for batch in tasks(tx, wanted):
+            pieces += (b"," if pieces else b"[", orjson.dumps(batch)[1:-1])
+    return [*(pieces or [b"["]), b"]"]
+
+
+async def tasks(tx: Connection, wanted: TaskFilter) -> AsyncIterator[list[dict[str, Any]]]:
+    """
+    TaskStatusPlus of each task: finished ones first, newest first, then active ones, oldest first. In batches, none of
+    which is empty; within a transaction.
 
     Raises InvalidInput when `max_finished` is negative, and NoSuchPage for a page after a task that is unknown.
     """
@@ -117,13 +135,13 @@ async def tasks(tx: Connection, wanted: TaskFilter) -> list[dict[str, Any]]:
             raise NoSuchPage(f"Invalid value for after: no task has the id [{page.after}]")
         after = _After(*row.values())
     left = None if page is None else page.limit
-    shown: list[dict[str, Any]] = []
     if wanted.state in (None, "complete") and (after is None or not after.active):
-        shown += await _finished(tx, wanted, _least(wanted.max_finished, left), after)
-    if wanted.state != "complete" and (left is None or len(shown) < left):
-        active_after = after if after is not None and after.active else None
-        shown += await _active(tx, wanted, None if left is None else left - len(shown), active_after)
-    return shown
+        async for batch in _finished(tx, wanted, _least(wanted.max_finished, left), after):
+            left = None if left is None else left - len(batch)
+            yield batch
+    if wanted.state != "complete" and left != 0:
+        async for batch in _active(tx, wanted, left, after if after is not None and after.active else None):
+            yield batch
 
 
 async def status_plus(tx: Connection, task_id: str) -> dict[str, Any] | None:
@@ -166,7 +184,9 @@ async def statuses(tx: Connection, task_ids: list[str]) -> dict[str, Any]:
     return found
 
 
-async def _finished(tx: Connection, wanted: TaskFilter, most: int | None, after: _After | None) -> list[dict[str, Any]]:
+def _finished(
+    tx: Connection, wanted: TaskFilter, most: int | None, after: _After | None
+) -> AsyncIterator[list[dict[str, Any]]]:
     created_from = format_instant(wanted.created.start_ms if wanted.created else wanted.finished_since_ms)
     where = ["NOT task.active", "task.created_date >= $1"]
     values: list[Any] = [created_from]
@@ -177,20 +197,16 @@ async def _finished(tx: Connection, wanted: TaskFilter, most: int | None, after:
     if after is not None:
         values += [after.created, after.task_id]
         where.append(f"(task.created_date, task.id) < (${len(values) - 1}, ${len(values)})")
-    visible = wanted.is_visible
-    # what nobody is shown does not count
-    values.append(most if visible is None else None)
-    rows = await tx.fetch(
+    statement = (
         f"SELECT {_COLUMNS}, task.status_payload FROM druid_tasks AS task WHERE {' AND '.join(where)} "
-        f"ORDER BY task.created_date DESC, task.id DESC LIMIT ${len(values)}",
-        *values,
+        "ORDER BY task.created_date DESC, task.id DESC"
     )
-    if visible is not None:
-        rows = [row for row in rows if visible(row["datasource"])][:most]
-    return [_finished_task(row) for row in rows]
+    return _batches(tx, statement, values, _finished_task, wanted, most)
 
 
-async def _active(tx: Connection, wanted: TaskFilter, most: int | None, after: _After | None) -> list[dict[str, Any]]:
+def _active(
+    tx: Connection, wanted: TaskFilter, most: int | None, after: _After | None
+) -> AsyncIterator[list[dict[str, Any]]]:
     where, values = ["task.active"], list[Any]()
     if wanted.created is not None:
         values += [format_instant(wanted.created.start_ms), format_instant(wanted.created.end_ms)]
@@ -201,16 +217,38 @@ async def _active(tx: Connection, wanted: TaskFilter, most: int | None, after: _
         where.append(f"(task.created_date, task.id) > (${len(values) - 1}, ${len(values)})")
     if wanted.state is not None:
         where.append(_STATES_OF[wanted.state])
-    visible = wanted.is_visible
-    values.append(most if visible is None else None)
-    rows = await tx.fetch(
+    statement = (
         f"SELECT {_COLUMNS}, {_ATTEMPT_COLUMNS} FROM druid_tasks AS task {_ATTEMPT} WHERE {' AND '.join(where)} "
-        f"ORDER BY task.created_date, task.id LIMIT ${len(values)}",
-        *values,
+        "ORDER BY task.created_date, task.id"
     )
-    if visible is not None:
-        rows = [row for row in rows if visible(row["datasource"])][:most]
-    return [_active_task(row) for row in rows]
+    return _batches(tx, statement, values, _active_task, wanted, most)
+
+
+async def _batches(
+    tx: Connection,
+    statement: str,
+    values: list[Any],
+    shown: Callable[[asyncpg.Record], dict[str, Any]],
+    wanted: TaskFilter,
+    most: int | None,
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """The first `most` rows that may be seen: what nobody is shown does not count."""
+    visible = wanted.is_visible
+    limit = most if visible is None else None
+    left = -1 if most is None else most
+    batch: list[dict[str, Any]] = []
+    async for row in tx.cursor(f"{statement} LIMIT ${len(values) + 1}", *values, limit, prefetch=_BATCH_TASKS):
+        if left == 0:
+            break
+        if visible is not None and not visible(row["datasource"]):
+            continue
+        left -= 1
+        batch.append(shown(row))
+        if len(batch) == _BATCH_TASKS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _least(one: int | None, other: int | None) -> int | None:

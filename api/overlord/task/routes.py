@@ -27,7 +27,17 @@ from overlord.task.admission import check_admission, check_inputs
 from overlord.task.explain import explain_tasks
 from overlord.task.intake import ANYBODY, AUDITED_TYPES, Intake, Origin
 from overlord.task.listing import NoSuchPage, TaskFilter
-from overlord.web import accepts_json, empty_answer, error_answer, is_json, json_answer, json_body, query, text_answer
+from overlord.web import (
+    accepts_json,
+    empty_answer,
+    error_answer,
+    is_json,
+    json_answer,
+    json_body,
+    long_json_answer,
+    query,
+    text_answer,
+)
 
 router = APIRouter(prefix="/druid/indexer/v1", tags=["Tasks"])
 
@@ -316,13 +326,13 @@ async def _list(request: Request, state: str | None) -> Response:
             page=_page(limit, query(request, "after")),
         )
         async with connection(replica.pool) as tx:
-            tasks: list[dict[str, Any]] = await listing.tasks(tx, wanted)
+            listed = await listing.tasks_json(tx, wanted)
     except NoSuchPage:
         raise
     except InvalidInput as error:
         # Druid answers 500 with a page of HTML; the status is kept, because clients may tell by it
         return error_answer(Unreadable(str(error)))
-    return json_answer(tasks)
+    return long_json_answer(listed)
 
 
 def _origin(request: Request, *, audited: bool) -> Origin:
