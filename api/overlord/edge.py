@@ -10,7 +10,7 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
@@ -21,6 +21,8 @@ from druid_core.errors import InvalidInput, NemetonError
 from overlord.metrics import meters
 from overlord.problems import BodyTooLarge, BodyTooSlow, Unreadable
 from overlord.web import empty_answer, error_answer
+
+P = ParamSpec("P")
 
 _GUARDS = [
     (b"cache-control", b"no-cache, no-store, max-age=0"),
@@ -150,14 +152,19 @@ class Edge:
                 if message["type"] != "http.request":
                     return message
                 more = message.get("more_body", False)
-                try:
-                    body += packer.decompress(message.get("body", b""), self._max_body_bytes + 1 - len(body))
-                except zlib.error as error:
-                    raise InvalidInput(
-                        f"The request body is not gzip, as its Content-Encoding says: {error}"
-                    ) from error
-                if len(body) > self._max_body_bytes:
-                    raise self._too_large()
+                packed = message.get("body", b"")
+                while packed:
+                    if packer.eof:  # a body may be several members, one after the other
+                        packer = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                    try:
+                        body += packer.decompress(packed, self._max_body_bytes + 1 - len(body))
+                    except zlib.error as error:
+                        raise InvalidInput(
+                            f"The request body is not gzip, as its Content-Encoding says: {error}"
+                        ) from error
+                    if len(body) > self._max_body_bytes:
+                        raise self._too_large()
+                    packed = packer.unused_data
             if body and not packer.eof:
                 raise InvalidInput("The request body is cut short: its gzip stream has no end")
             return {"type": "http.request", "body": bytes(body), "more_body": False}
@@ -192,9 +199,10 @@ def _path(scope: Scope) -> str:
 def _answering(send: Send, method: str, zip_wanted: bool) -> Send:
     """`send` with the headers of every answer, packed where that was asked for."""
     start: Message | None = None
+    pack_piece: Callable[[bytes, bool], bytes] | None = None
 
     async def answer(message: Message) -> None:
-        nonlocal start
+        nonlocal start, pack_piece
         if message["type"] == "http.response.start":
             meters.answered(method, message["status"])
             headers: list[Any] = message["headers"]
@@ -207,16 +215,38 @@ def _answering(send: Send, method: str, zip_wanted: bool) -> Send:
                     return
         elif start is not None:
             held, start = start, None
-            body: bytes = message.get("body", b"")
-            if body and not message.get("more_body", False):
-                body = await asyncio.to_thread(_pack, body) if len(body) > _LARGE_BYTES else _pack(body)
-                held["headers"] = [pair for pair in held["headers"] if pair[0] != b"content-length"]
-                held["headers"] += [(b"content-encoding", b"gzip"), (b"content-length", b"%d" % len(body))]
+            if message.get("more_body", False):
+                pack_piece = _packing()
+                held["headers"] = _packed_headers(held["headers"], None)
+            elif body := message.get("body", b""):
+                body = await _apart(len(body), _pack, body)
+                held["headers"] = _packed_headers(held["headers"], len(body))
                 message = {**message, "body": body}
             await send(held)
+        if pack_piece is not None:
+            body, more = message.get("body", b""), message.get("more_body", False)
+            message = {**message, "body": await _apart(len(body), pack_piece, body, more)}
         await send(message)
 
     return answer
+
+
+def _packed_headers(headers: list[Any], length: int | None) -> list[Any]:
+    """Of a packed body; without its length where it is packed piece by piece."""
+    kept = [pair for pair in headers if pair[0] != b"content-length"]
+    kept.append((b"content-encoding", b"gzip"))
+    return kept if length is None else [*kept, (b"content-length", b"%d" % length)]
+
+
+async def _apart(size: int, pack: Callable[P, bytes], *arguments: P.args, **named: P.kwargs) -> bytes:
+    """In a thread, where there is much to pack."""
+    return await asyncio.to_thread(pack, *arguments, **named) if size > _LARGE_BYTES else pack(*arguments, **named)
+
+
+def _packing() -> Callable[[bytes, bool], bytes]:
+    """Packs one piece after the other, and whether more come."""
+    packer = zlib.compressobj(1, wbits=16 + zlib.MAX_WBITS)
+    return lambda piece, more: packer.compress(piece) + (b"" if more else packer.flush())
 
 
 def _is_zipped_type(headers: list[Any]) -> bool:

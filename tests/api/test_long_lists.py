@@ -31,8 +31,11 @@ async def fill(pool: Pool, count: int, *, active: int = 0) -> None:
 
 async def test_a_list_of_several_batches_is_whole_and_in_order(overlord: AsyncClient, pool: Pool) -> None:
     await fill(pool, 2300, active=1100)
-    answer = await overlord.get(f"{V1}/tasks?createdTimeInterval=2026-01-01_2026-01-02")
+    path = f"{V1}/tasks?createdTimeInterval=2026-01-01_2026-01-02"
+    answer = await overlord.get(path, headers={"Accept-Encoding": "identity"})
     assert answer.headers["content-length"] == str(len(answer.content))
+    packed = await overlord.get(path, headers={"Accept-Encoding": "gzip"})
+    assert (packed.headers["content-encoding"], packed.json()) == ("gzip", answer.json())
     assert answer.headers["content-type"] == "application/json"
     listed = [task["id"] for task in answer.json()]
     finished = [f"task-{number:05}" for number in range(2300, 1100, -1)]

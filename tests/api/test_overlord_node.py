@@ -114,8 +114,18 @@ async def test_gzip_bodies_are_unpacked_and_answers_packed_on_request(overlord: 
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.headers["vary"] == "Accept-Encoding"
     assert answer.json()[0]["id"] == "packed"
+    single = await overlord.get(f"{V1}/task/packed/status", headers={"Accept-Encoding": "gzip"})
+    assert (single.headers["content-encoding"], single.json()["task"]) == ("gzip", "packed")
     plain = await overlord.get(f"{V1}/tasks", headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
+
+
+async def test_a_gzip_body_of_several_members_is_read_whole(overlord: AsyncClient) -> None:
+    text = orjson.dumps(noop("members"))
+    packed = gzip.compress(text[:20]) + gzip.compress(text[20:])
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = await overlord.post(f"{V1}/task", content=packed, headers=headers)
+    assert answer.json() == {"task": "members"}
 
 
 @pytest.mark.parametrize(
