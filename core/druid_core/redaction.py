@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 COVER = "********"
 
@@ -50,8 +50,8 @@ def _walked(value: Any, find: Callable[[str], None], depth: int = 0) -> Any:
         items = cast("list[Any]", value)
         cleaned = [_walked(item, find, depth + 1) for item in items]
         return cleaned if any(new is not old for new, old in zip(cleaned, items, strict=True)) else items
-    if isinstance(value, str) and _ADDRESS.match(value):
-        clean = _in_address(value, find)
+    if isinstance(value, str) and (address := _ADDRESS.match(value)):
+        clean = _in_address(address, find)
         return clean if clean != value else value
     return value
 
@@ -71,26 +71,37 @@ def _all_covered(value: Any, find: Callable[[str], None], depth: int = 0) -> Any
     return value
 
 
-def _in_address(text: str, find: Callable[[str], None]) -> str:
+def _in_address(match: re.Match[str], find: Callable[[str], None]) -> str:
     """User and password before a host, and the values of parameters that sign or open."""
+    authority, rest = match["authority"], match["rest"]
+    if "@" in authority:
+        who, _, host = authority.rpartition("@")
+    elif "@" in rest and _PASSWORD_BEGUN.search(authority):
+        # a password that was not percent-encoded: to whoever reads the address it goes on to the last @
+        who, _, host = f"{authority}{rest}".rpartition("@")
+        rest = ""
+    else:
+        who, host = "", authority
 
-    def user(match: re.Match[str]) -> str:
-        name, colon, password = match["user"].partition(":")
-        _find_both(password if colon else name, find)
-        return f"{match['scheme']}{name}:{COVER}@" if colon else f"{match['scheme']}{COVER}@"
+    def user(who: str) -> str:
+        name, colon, password = who.partition(":")
+        _find_all(password if colon else name, find)
+        return f"{name}:{COVER}@" if colon else f"{COVER}@"
 
     def parameter(match: re.Match[str]) -> str:
-        if match["value"] != COVER:
-            _find_both(match["value"], find)
+        _find_all(match["value"], find)
         return f"{match['name']}{COVER}"
 
-    return _PARAMETER.sub(parameter, _USER.sub(user, text))
+    others = _USER.sub(lambda match: f"{match['scheme']}{user(match['user'])}", f"{host}{rest}")
+    return f"{match['scheme']}{user(who) if who else ''}{_PARAMETER.sub(parameter, others)}"
 
 
-def _find_both(secret: str, find: Callable[[str], None]) -> None:
+def _find_all(secret: str, find: Callable[[str], None]) -> None:
+    """As it stands in the address, as it is meant, and as a client may write it."""
     if secret != COVER:
-        find(secret)
-        find(unquote(secret))
+        plain = unquote(secret)
+        for each in (secret, plain, quote(plain, safe="")):
+            find(each)
 
 
 def _is_secret(name: str) -> bool:
@@ -104,10 +115,15 @@ _SECRET_WORD = re.compile(
 _WHERE = frozenset({"type", "variable"})
 """Of a password provider: that it is taken from the environment, and from which variable. Druid: PasswordProvider"""
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ADDRESS = re.compile(r"(?P<scheme>(?:[A-Za-z][A-Za-z0-9+.-]*:)+//)(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
+"""A text that is an address, be it one that no client could use: what stands in it may be a secret all the same."""
+_PASSWORD_BEGUN = re.compile(r"^[^\[:]*:.*[^0-9]")
+"""What is before the first slash, where a host's port would be a number."""
 _USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/?#@\s\"'\]]+)@")
+"""Of further addresses in the same text."""
 _PARAMETER = re.compile(
-    r"(?P<name>[?&][^=&#\s\"'\]]*(?:sig|signature|credential|token|secret|passw(?:or)?d|key)[^=&#\s\"'\]]*=)"
-    r"(?P<value>[^&#\s\"'\]]+)",
+    r"(?P<name>[?&#;](?:code|pass|pwd|auth|jwt|sid|session_?id"
+    r"|[^=&#;\s\"'\]]*(?:sig|signature|credential|token|secret|passw(?:or)?d|key)[^=&#;\s\"'\]]*)=)"
+    r"(?P<value>[^&#]+)",
     re.I,
 )

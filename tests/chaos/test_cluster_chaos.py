@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -25,6 +25,8 @@ from tests.support.cluster.client import Raw
 from tests.support.cluster.client import Refused as ApiRefused
 from tests.support.house import until
 from tests.support.installed import RELEASE, Installation
+
+T = TypeVar("T")
 
 SHORT = 12
 """Tasks, where nobody says how many."""
@@ -147,10 +149,10 @@ def test_every_task_ends_once_and_its_rows_are_in_once_whatever_is_killed_when(
 
     statuses = {task_id: besieged.finished(task_id, BACK_S) for task_id in submitted}
     ends = Counter(status["statusCode"] for status in statuses.values())
+    print(f"tasks {len(submitted)}: {dict(ends)}; killed {sum(siege.killed.values())}: {dict(siege.killed)}")
     found = _rows(besieged, tmp_path)
     wanted = Counter(f"task {number} row {row}" for number in range(count) for row in range(ROWS))
     logs = [task_id for task_id in submitted if f"[{task_id}]".encode() in (_log(besieged, task_id) or b"")]
-    print(f"tasks {len(submitted)}: {dict(ends)}; killed {sum(siege.killed.values())}: {dict(siege.killed)}")
     print(f"rows {sum(found.values())} of {sum(wanted.values())}, double {sum((found - wanted).values())}, "
           f"missing {sum((wanted - found).values())}; logs {len(logs)} of {len(submitted)}")  # fmt: skip
     assert len(submitted) == count
@@ -193,29 +195,32 @@ def _log(besieged: Installation, task_id: str) -> bytes | None:
 def _rows(besieged: Installation, scratch: Path) -> Counter[str]:
     """All rows in all segments that the database says are used."""
     rows: Counter[str] = Counter()
-    for number, payload in enumerate(asyncio.run(_used(besieged))):
-        folder = besieged.fetch_segment(payload["loadSpec"]["key"], scratch / str(number))
+    for number, payload in enumerate(_once_back(lambda: asyncio.run(_used(besieged)))):
+        folder = _once_back(lambda: besieged.fetch_segment(payload["loadSpec"]["key"], scratch / str(number)))  # noqa: B023
         with SegmentReader(folder) as reader:
             rows.update(reader.column("row").to_pylist())
     return rows
+
+
+def _once_back(read: Callable[[], T]) -> T:
+    """What is read from a part that may have been killed a moment ago."""
+    deadline = time.monotonic() + BACK_S
+    while True:
+        try:
+            return read()
+        except (NemetonError, OSError, TimeoutError):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1)
 
 
 async def _used(besieged: Installation) -> list[dict[str, Any]]:
     raw = besieged.node.admin.get(f"/api/v1/namespaces/{besieged.namespace}/secrets/{RELEASE}-database")
     url = urlsplit(base64.b64decode(raw["data"]["url"]).decode())
     host, port = besieged.address("database").split(":")
-    deadline = time.monotonic() + BACK_S
-    while True:
-        try:
-            connection = await asyncpg.connect(
-                host=host, port=int(port), user=url.username, password=url.password, database=url.path.strip("/"),
-                timeout=5,
-            )  # fmt: skip
-            break
-        except (OSError, TimeoutError):
-            # the service may still lead to where the database was before it was killed
-            if time.monotonic() > deadline:
-                raise
+    connection = await asyncpg.connect(
+        host=host, port=int(port), user=url.username, password=url.password, database=url.path.strip("/"), timeout=5
+    )
     try:
         records = await connection.fetch(
             "SELECT payload FROM druid_segments WHERE used AND datasource = $1", DATA_SOURCE

@@ -38,7 +38,22 @@ WRONG: list[tuple[str, Raw, str]] = [
         {**SOUND, "taskLogs": {"url": "file:///data"}, "storageVolume": {"existingClaim": "druid"}},
         "not below storageVolume.mountPath (/var/lib/nemeton)",
     ),
-    ("an object storage nobody knows", {**SOUND, "deepStorage": {"url": "hdfs://lake/segments"}}, "deepStorage/url"),
+    (
+        "an object storage nobody knows",
+        {**SOUND, "deepStorage": {"url": "hdfs://lake/segments"}},
+        "deepStorage.url is no",
+    ),
+    ("a collector by nothing we speak", {**SOUND, "tracing": {"endpoint": "udp://c:1"}}, "tracing.endpoint is no"),
+    (
+        "two object storages",
+        {**TRIAL, "objectStorage": {"embedded": {"enabled": True}, "env": {"AWS_ENDPOINT": "http://minio:9000"}}},
+        "Only one object storage, please",
+    ),
+    (
+        "a misspelt resource",
+        {**SOUND, "peon": {"resources": {"limits": {"memry": "4Gi"}}}},
+        "at '/peon/resources/limits'",
+    ),
     (
         "a database that is no PostgreSQL",
         {**STORAGE, "database": {"url": "mysql://db/druid"}},
@@ -137,6 +152,10 @@ TELLTALE: list[tuple[str, Raw]] = [
     ("an embedded password that is none", {**TRIAL, "database": {"embedded": {"password": f"{CANARY} with spaces!"}}}),
     ("a key of the bucket in the open", {**SOUND, "objectStorage": {"env": {"AWS_SECRET_ACCESS_KEY": CANARY}}}),
     ("keys of the bucket in a list", {**SOUND, "objectStorage": {"embedded": {"secretKey": [CANARY]}}}),
+    ("a key before the bucket", {**SOUND, "deepStorage": {"url": f"s3://AK:{CANARY}@lake/segments"}}),
+    ("a key before the bucket of a storage nobody knows", {**SOUND, "taskLogs": {"url": f"s3//AK:{CANARY}@lake"}}),
+    ("a key in an endpoint", {**SOUND, "objectStorage": {"env": {"AWS_ENDPOINT": f"https://u:{CANARY}@minio"}}}),
+    ("a password of the collector", {**SOUND, "tracing": {"endpoint": f"http://u:{CANARY}@collector:4318"}}),
     ("a runner's secret among settings", {**SOUND, "operator": {"settings": {"runner_token": CANARY}}}),
     ("a password among settings", {**SOUND, "overlord": {"settings": {"initial_admin_password": CANARY}}}),
 ]

@@ -48,6 +48,8 @@ class _Task:
     id: str
     locks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     allocated: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    has_replaced: bool = False
+    """It publishes once, as every task does. Druid copies what it copied before when it publishes again."""
 
 
 @dataclass
@@ -83,6 +85,8 @@ class Life:
                     task.allocated.append(result)
             case "segmentTransactionalAppend" | "segmentTransactionalReplace" | "segmentTransactionalInsert":
                 self._published.update({each["identifier"]: each for each in result["segments"]})
+                if step["action"]["type"] == "segmentTransactionalReplace" and result["segments"]:
+                    task.has_replaced = True
             case "segmentListUnused":
                 self._unused = result
             case _:
@@ -133,7 +137,7 @@ class Life:
             case "append" | "publish":
                 return self._appended(task, "Append" if doing == "append" else "Insert")
             case "replace":
-                return self._replacement(task)
+                return None if task.has_replaced else self._replacement(task)
             case "mark unused":
                 return {"type": "markSegmentsAsUnused", "dataSource": DATA_SOURCE, "interval": self._interval()}
             case "list used":

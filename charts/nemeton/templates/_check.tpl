@@ -17,6 +17,26 @@
 {{- if not (regexMatch "^[A-Za-z0-9_-]*$" .Values.database.embedded.password) -}}
 {{- fail "database.embedded.password may have letters, digits, - and _." -}}
 {{- end -}}
+{{- range $name, $url := dict "deepStorage.url" .Values.deepStorage.url "taskLogs.url" .Values.taskLogs.url -}}
+{{- if and $url (not (regexMatch "^((s3|s3a|gs|az|azure)://[^/]+|file:///.+)" $url)) -}}
+{{- fail (printf "%s is no address of a storage: write s3://bucket/path, gs://, az://, or file:///path on storageVolume." $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.tracing.endpoint (not (regexMatch "^https?://.+" .Values.tracing.endpoint)) -}}
+{{- fail "tracing.endpoint is no address of a collector: write http://host:4318." -}}
+{{- end -}}
+{{- $open := (dict "deepStorage.url" .Values.deepStorage.url "taskLogs.url" .Values.taskLogs.url "tracing.endpoint" .Values.tracing.endpoint) -}}
+{{- range $name, $value := .Values.objectStorage.env -}}
+{{- $_ := set $open (printf "objectStorage.env.%s" $name) (toString $value) -}}
+{{- end -}}
+{{- range $name, $url := $open -}}
+{{- if regexMatch "://[^/]*@" $url -}}
+{{- fail (printf "%s has a user or a key before its host, which would stand in the open, for whoever may read pods: put keys into a Secret, and its name into objectStorage.existingSecrets (of a collector: extraEnvFrom)." $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.objectStorage.embedded.enabled (hasKey .Values.objectStorage.env "AWS_ENDPOINT") -}}
+{{- fail "Only one object storage, please: objectStorage.embedded.enabled and objectStorage.env.AWS_ENDPOINT are set." -}}
+{{- end -}}
 {{- range $name, $_ := .Values.objectStorage.env -}}
 {{- if and (regexMatch "(?i)(SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY|CUSTOMER_KEY|_SAS(_|$)|CONNECTION_STRING|_KEY$)" $name) (not (regexMatch "(?i)_(FILE|URI|URL|ENDPOINT)$" $name)) -}}
 {{- fail (printf "objectStorage.env.%s would stand in the open, for whoever may read pods: put it into a Secret under this name, and the Secret's name into objectStorage.existingSecrets." $name) -}}

@@ -176,5 +176,6 @@ def _message(answer: bytes) -> str:
         text = re.sub(r"<style.*?</style>|<[^>]+>", " ", answer.decode(errors="replace"), flags=re.DOTALL)
         return " ".join(text.split())[:400]
     if isinstance(raw, dict):
-        return str(raw.get("errorMessage") or raw.get("error") or raw)
+        # the third is Druid's, of whoever may not
+        return str(raw.get("errorMessage") or raw.get("error") or raw.get("Access-Check-Result") or raw)
     return str(raw)

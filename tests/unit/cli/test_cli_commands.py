@@ -103,6 +103,7 @@ def test_failed_task_says_its_own_error_and_exits_1(scripted_overlord: ScriptedO
     ("answer", "words"),
     [
         (Answer(400, b'{"error":"druidException","errorMessage":"Task[x] already exists"}'), "Task[x] already exists"),
+        (Answer(403, b'{"Access-Check-Result":"ana has no WRITE on DATASOURCE [x]"}'), "nemeton: ana has no WRITE"),
         (Answer(400, b'{"error":"Cannot construct instance"}'), "Cannot construct instance"),  # Druid's other shape
         (Answer(500, b"<html><style>p{}</style><h2>HTTP ERROR 500</h2></html>", "text/html"), "HTTP ERROR 500"),
         (Answer(429, b""), "HTTP 429"),  # nothing said: the status is all there is
