@@ -350,7 +350,8 @@ async def test_a_large_payload_arrives_whole_at_its_peon(overlord: AsyncClient) 
     await submit(overlord, index_parallel("large", data=data))
     assignment = await operator(overlord).take(20)
     answer = await overlord.get(
-        "/nemeton/v1/task/large/payload", headers={"Authorization": f"Bearer {assignment.token}"}
+        "/nemeton/v1/task/large/payload",
+        headers={"Authorization": f"Bearer {assignment.token}", "Accept-Encoding": "identity"},
     )
     assert int(answer.headers["content-length"]) == len(answer.content)
     assert answer.headers["content-type"] == "application/json"

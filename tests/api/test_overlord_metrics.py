@@ -13,7 +13,7 @@ from overlord.metrics.rows import CACHE_MS
 from overlord.settings import OverlordSettings
 from tests.support import actions
 from tests.support.fake_runner import FakeRunner
-from tests.support.overlord_calls import V1, Clock, in_state, replica, submit
+from tests.support.overlord_calls import V1, Clock, in_state, replica, submit, until
 from tests.support.prometheus import scrape
 from tests.support.task_specs import noop
 
@@ -80,6 +80,11 @@ async def test_gauges_show_where_tasks_stand_and_which_slots_are_free(overlord: 
         await actions.start(overlord, f"gauged-{number}")
     await task.lock("2026-01-01/2026-01-02")
     await runner.report(await runner.take(), AttemptState.RUNNING)
+
+    async def both_slots_are_used() -> bool:
+        return (await scrape(overlord)).value("druid_taskslot_used_count") == 2
+
+    await until(both_slots_are_used)
     seen = await scrape(overlord)
     assert seen.value("nemeton_database_up") == 1
     assert seen.value("nemeton_locks") == 1

@@ -94,7 +94,7 @@ async def test_a_listening_connection_that_is_cut_is_made_anew(app: FastAPI, ove
     # the one connection that is not of a pool
     await pool.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND backend_type = 'client backend' AND application_name = ''"
+        "WHERE datname = current_database() AND application_name = 'nemeton-overlord-hints'"
     )
     await until(_is(hints, heard=False))
     await until(_is(hints))

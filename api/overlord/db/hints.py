@@ -19,6 +19,9 @@ CHANNEL = "nemeton"
 QUEUE = "queue"
 """Topic: a task came, ended or gave back a lock; a runner has slots."""
 
+APPLICATION = "nemeton-overlord-hints"
+"""The listening connection's own name in `pg_stat_activity`: it is of no pool, and idle by nature."""
+
 PROBE_SECONDS = 5.0
 """How often the listening connection is asked whether it still is one."""
 
@@ -83,7 +86,9 @@ class Hints:
     async def _listen(self) -> None:
         while True:
             try:
-                connection = await asyncpg.connect(self._url, **session_options(self._url))
+                options = session_options(self._url)
+                options["server_settings"] = options["server_settings"] | {"application_name": APPLICATION}
+                connection = await asyncpg.connect(self._url, **options)
                 lost = asyncio.Event()
                 connection.add_termination_listener(_setter(lost))
                 try:
