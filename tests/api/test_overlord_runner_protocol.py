@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -12,6 +13,8 @@ from druid_core.status import StatusCode, TaskStatus
 from overlord.db.pool import Pool
 from overlord.replica import wall_clock_ms
 from overlord.settings import OverlordSettings
+from overlord.task import assign
+from overlord.task.line import Place
 from overlord.task.queue import TaskQueue
 from tests.support.fake_runner import FakeRunner, update_status
 from tests.support.overlord_calls import V1, Clock, in_state, replica, status, submit, until
@@ -367,3 +370,24 @@ async def test_a_disabled_worker_gets_no_more_work(overlord: AsyncClient, action
     assert bool(orders.start) == (action == "enable")
     worker = (await overlord.get(f"{V1}/workers")).json()[0]["worker"]
     assert worker["version"] == ("" if action == "disable" else "0")
+
+
+async def test_a_worker_disabled_in_the_midst_of_a_pass_gets_no_more_work(
+    overlord: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_in_line, passes = assign.next_in_line, list[int]()
+
+    async def disabled_meanwhile(*args: Any, **kwargs: Any) -> list[Place]:
+        line = await next_in_line(*args, **kwargs)
+        if line:
+            assert (await overlord.post(f"{V1}/worker/worker:8091/disable")).status_code == 200
+            passes.append(len(line))
+        return line
+
+    monkeypatch.setattr(assign, "next_in_line", disabled_meanwhile)
+    runner = FakeRunner(overlord, "worker:8091")
+    await runner.announce()
+    await submit(overlord, noop("late"))
+    assert not (await runner.poll(1)).start
+    assert passes == [1], "the pass had found the runner enabled"
+    assert (await status(overlord, "late"))["runnerStatusCode"] == "PENDING"

@@ -131,7 +131,8 @@ async def assign_pending(tx: Connection, replica: Replica) -> int:
     placed = [(place, runner_id) for place, runner_id in zip(line, chosen, strict=True) if runner_id]
     if not placed:
         return 0
-    # a task that is being shut down at this moment is left to that
+    # Looked at again in the statement that assigns: a task that is being shut down at this moment is left to that, and
+    # a runner that was disabled since the pass began gets nothing more.
     rows = await tx.fetch(
         """
         WITH new AS (
@@ -140,7 +141,8 @@ async def assign_pending(tx: Connection, replica: Replica) -> int:
         ),
         still AS (
             SELECT task_id, attempt FROM nemeton_attempts JOIN new USING (task_id, attempt)
-            WHERE state = 'PENDING' FOR UPDATE OF nemeton_attempts SKIP LOCKED
+            WHERE state = 'PENDING' AND new.runner_id IN (SELECT runner_id FROM nemeton_slots WHERE capacity > 0)
+            FOR UPDATE OF nemeton_attempts SKIP LOCKED
         )
         UPDATE nemeton_attempts AS attempt
         SET state = 'ASSIGNED', runner_id = new.runner_id, token_sha256 = new.token, assigned_ms = $5
