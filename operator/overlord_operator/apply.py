@@ -242,7 +242,7 @@ class Hands:
             with contextlib.suppress(AlreadyExists):
                 await self._cluster.create(SECRETS, ref.namespace, token_secret(request))
             try:
-                raw_pod = await self._cluster.create(PODS, ref.namespace, pod)
+                raw_pod = await self._cluster.create(PODS, ref.namespace, pod, is_strict=True)
             except AlreadyExists:
                 raw_pod = await self._cluster.get(PODS, ref.namespace, request.pod_name)
             if self._mirror.see_pod(raw_pod) not in (ref, None):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,17 @@ def test_a_template_that_does_not_exist_is_named_with_those_that_do(played: Play
     assert "There is no pod template [huge]" in status["message"]
     assert played.pods() == []
     assert played.overlord.fake.statuses[status["taskId"]].is_complete, "the Overlord knows it too"
+
+
+def test_a_misspelt_field_of_a_template_is_named_and_not_passed_over(played: PlayedCluster, tmp_path: Path):
+    (tmp_path / "base.yaml").write_text("spec: {tolerationz: [{key: batch, operator: Exists}]}")
+    played.operator(pod_templates=str(tmp_path))
+    played.apply("mine")
+    status = played.wait_for_state("mine", "FAILED")
+    assert status["reason"] == "InvalidPod"
+    assert 'unknown field "spec.tolerationz"' in status["message"]
+    assert "correct spec.peon or the pod template" in status["message"]
+    assert played.pods() == []
 
 
 @pytest.mark.usefixtures("node")

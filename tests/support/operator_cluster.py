@@ -79,7 +79,7 @@ class FakeCluster:
     async def pod_log(self, namespace: str, name: str, container: str, out: BinaryIO) -> bool:
         return False
 
-    async def create(self, kind: str, namespace: str, raw_object: Mapping[str, Any]) -> Raw:
+    async def create(self, kind: str, namespace: str, raw_object: Mapping[str, Any], *, is_strict: bool = False) -> Raw:
         if kind == EVENTS:
             self.events.append(dict(raw_object))
             return self.events[-1]

@@ -62,7 +62,8 @@ def decide(
     reason = ending.reason or "its runner gave no reason"
     if may_repeat:
         reason += f"; this was attempt {ending.attempt}, and max_attempts [{max_attempts}] allows no other"
-    return TaskStatus.failure(ending.task_id, f"The peon ended without reporting a status: {reason}", ran_ms)
+    began = "The peon was never seen to run" if ran_ms < 0 else "The peon ended without reporting a status"
+    return TaskStatus.failure(ending.task_id, f"{began}: {reason}", ran_ms)
 
 
 async def settle(tx: Connection, ending: Ending, max_attempts: int, now_ms: int, *, gone: bool = True) -> bool:

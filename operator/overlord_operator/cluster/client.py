@@ -69,11 +69,16 @@ class Cluster:
         query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(_PAGE)}
         return (await self._call("GET", EVENTS, namespace, query=query)).get("items") or []
 
-    async def create(self, kind: str, namespace: str, raw_object: Mapping[str, Any]) -> RawObject:
+    async def create(
+        self, kind: str, namespace: str, raw_object: Mapping[str, Any], *, is_strict: bool = False
+    ) -> RawObject:
         """
         The object as it was stored. Raises AlreadyExists, also where a try before, whose answer was lost, made it.
+
+        `is_strict`: a field that the API server does not know is refused; otherwise it is dropped without a word.
         """
-        return await self._call("POST", kind, namespace, body=raw_object)
+        query = {"fieldValidation": "Strict"} if is_strict else None
+        return await self._call("POST", kind, namespace, body=raw_object, query=query)
 
     async def replace(self, kind: str, namespace: str, name: str, raw_object: Mapping[str, Any]) -> RawObject:
         """Write a whole object; with a `resourceVersion` in it, only over that very state, else Outdated."""

@@ -59,3 +59,24 @@ def test_the_end_of_an_attempt(row: Row) -> None:
     if row.status is None and found.status is StatusCode.FAILED:
         assert "the node was lost" in (found.error_msg or "")
         assert found.duration == 7
+
+
+@pytest.mark.parametrize(
+    ("ran_ms", "words"),
+    [
+        (-1, "The peon was never seen to run: no such template"),
+        (0, "The peon ended without reporting a status: no such template"),
+    ],
+)
+def test_what_is_said_of_a_peon_without_a_word(ran_ms: int, words: str) -> None:
+    found = decide(
+        Ending("t", 1, "no such template"),
+        type_publishes=True,
+        published=False,
+        stopped=False,
+        max_attempts=3,
+        now_ms=NOW_MS,
+        ran_ms=ran_ms,
+    )
+    assert isinstance(found, TaskStatus)
+    assert (found.error_msg, found.duration) == (words, ran_ms)
