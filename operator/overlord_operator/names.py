@@ -67,6 +67,9 @@ KIND = "DruidTask"
 PLURAL = "druidtasks"
 """As it stands in the API server's paths."""
 
+DRUID_TASKS = f"apis/{API_VERSION}/{PLURAL}"
+"""The kind, as a client of the API server takes it."""
+
 LOG_FINALIZER = f"{GROUP}/log"
 """
 On a pod until its log is in storage, and on a DruidTask until its task is over and its pods are gone: neither may be

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from overlord_operator import names
-from overlord_operator.apply import Hands
+from overlord_operator.apply.hands import Hands
 from overlord_operator.decide import decide, waits_for_overlord
 from overlord_operator.druid_task.verdict import is_borne_out, is_doubtful
 from overlord_operator.mirror import Mirror, PodEntry, Ref, TaskEntry

@@ -15,7 +15,7 @@ from typing import Any
 from druid_core.errors import NemetonError
 from druid_core.storage.task_logs import TaskLogs
 from overlord_operator import names
-from overlord_operator.apply import DRUID_TASKS, Hands
+from overlord_operator.apply.hands import Hands
 from overlord_operator.budget import Budget
 from overlord_operator.cluster.client import PODS, Cluster
 from overlord_operator.cluster.errors import ClusterAway, ClusterRefused, Outdated
@@ -138,7 +138,7 @@ class Service:
         """List all DruidTasks and pods: what a watch missed is found, what is gone is dropped. Raises NemetonError."""
         tasks, pods = self.mirror.before_list()
         for namespace in self.settings.watched_namespaces or (None,):
-            async for page in self.cluster.pages(DRUID_TASKS, namespace):
+            async for page in self.cluster.pages(names.DRUID_TASKS, namespace):
                 for raw_task in page:
                     tasks.discard(raw_task["metadata"]["uid"])
                     self._look(self.mirror.see_task(raw_task))

@@ -14,7 +14,7 @@ from druid_core.errors import Unavailable
 from druid_core.status import TaskStatus
 from druid_core.storage.task_logs import TaskLogName
 from overlord_operator import names
-from overlord_operator.apply import DRUID_TASKS, Hands
+from overlord_operator.apply.hands import Hands
 from overlord_operator.budget import Budget
 from overlord_operator.cluster.client import PODS
 from overlord_operator.cluster.errors import ClusterAway
@@ -117,7 +117,7 @@ class World:
         """Everybody has a turn: lists, orders, a look at every task, reports, explanations."""
         tasks, pods = self.mirror.before_list()
         for kind, see, known in (
-            (DRUID_TASKS, self.mirror.see_task, tasks),
+            (names.DRUID_TASKS, self.mirror.see_task, tasks),
             (PODS, self.mirror.see_pod, pods),
         ):
             async for page in self.cluster.pages(kind, None):
@@ -166,10 +166,10 @@ class World:
     def apply(self, name: str = "mine", task: Raw | None = None, **spec: Any) -> Raw:
         """`kubectl apply` of a DruidTask."""
         raw_spec: Raw = {"task": {"type": "noop", "dataSource": "web"} if task is None else task, **spec}
-        return self.cluster.put(DRUID_TASKS, {"metadata": {"name": name, "namespace": "tasks"}, "spec": raw_spec})
+        return self.cluster.put(names.DRUID_TASKS, {"metadata": {"name": name, "namespace": "tasks"}, "spec": raw_spec})
 
     def task(self, name: str | None = None) -> Raw:
-        found = [raw for raw in self.cluster.of(DRUID_TASKS) if name in (None, raw["metadata"]["name"])]
+        found = [raw for raw in self.cluster.of(names.DRUID_TASKS) if name in (None, raw["metadata"]["name"])]
         assert len(found) == 1, f"{len(found)} DruidTasks"
         return found[0]
 

@@ -191,3 +191,9 @@ def _sentence(method: str, path: str, status: int, answer: RawObject) -> str:
         if message and status < 500
         else f"The API server answered {method} {path} with {status}: {message}"
     )
+
+
+def is_gone(raw_object: Mapping[str, Any]) -> bool:
+    """Whether a patch took the last finalizer from what was deleted: the answer is the object's last state."""
+    metadata = raw_object["metadata"]
+    return "deletionTimestamp" in metadata and not metadata.get("finalizers")

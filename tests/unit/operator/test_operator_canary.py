@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from druid_core.errors import Unavailable
-from overlord_operator.apply import DRUID_TASKS
+from overlord_operator.names import DRUID_TASKS
 from tests.support.operator_world import World
 from tests.support.task_specs import index_parallel
 

@@ -2,8 +2,8 @@
 
 from druid_core.status import TaskStatus
 from overlord_operator import names
-from overlord_operator.apply import DRUID_TASKS
 from overlord_operator.cluster.client import PODS
+from overlord_operator.names import DRUID_TASKS
 from tests.support.operator_world import World
 
 

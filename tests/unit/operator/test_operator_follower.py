@@ -8,10 +8,10 @@ import aiohttp
 import pytest
 
 from overlord_operator import service
-from overlord_operator.apply import DRUID_TASKS
 from overlord_operator.cluster.client import LEASES
 from overlord_operator.cluster.errors import ClusterAway
 from overlord_operator.health import HealthServer
+from overlord_operator.names import DRUID_TASKS
 from overlord_operator.service import Service
 from overlord_operator.settings import OperatorSettings
 from tests.support.operator_cluster import FakeCluster, Raw

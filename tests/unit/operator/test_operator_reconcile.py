@@ -8,8 +8,8 @@ import pytest
 from druid_core.runner import Explanation, PendingReason
 from druid_core.status import RunnerStatusCode, TaskStatus
 from overlord_operator import names
-from overlord_operator.apply import DRUID_TASKS
 from overlord_operator.cluster.client import PODS, SECRETS
+from overlord_operator.names import DRUID_TASKS
 from tests.support.operator_cluster import Crash
 from tests.support.operator_world import World
 
