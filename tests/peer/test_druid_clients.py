@@ -4,7 +4,7 @@ method that calls it, and what their classes read out of our answers.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tests.support.actions import segment
 from tests.support.druid.workshop import DruidRefusedError, Workshop
 from tests.support.fake_runner import FakeRunner
 from tests.support.overlord_process import running_overlord
-from tests.support.postgres import TestPostgres, running_postgres
+from tests.support.postgres import TestPostgres
 from tests.support.task_specs import noop
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -46,12 +46,6 @@ class Caller:
         """What a peon of a noop on `web` reads out of the answer to its action."""
         task = noop(task_id, dataSource="web", groupId=task_id)
         return await self.ask("perform", task=task, action={"type": kind, **fields})
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[TestPostgres]:
-    with running_postgres() as server:
-        yield server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -11,7 +11,7 @@ defects of Druid are not followed, and told of in docs/compatibility.md:
 
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ from tests.peer.our_lockbox import (
     locks_of,
 )
 from tests.support.druid.workshop import Workshop
-from tests.support.postgres import TestPostgres, running_postgres
+from tests.support.postgres import TestPostgres
 
 SEED = 1
 STORED_STEPS, REMEMBERED_STEPS = 1_200, 6_000
@@ -40,12 +40,6 @@ _OPEN = Callable[[], AbstractAsyncContextManager[OurLockbox]]
 
 class BesideTheDefect(Exception):
     """Druid stopped within one of several requests of one action: its locks are not to be compared any more."""
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[TestPostgres]:
-    with running_postgres() as server:
-        yield server
 
 
 class Comparison:

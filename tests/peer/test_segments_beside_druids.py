@@ -21,7 +21,6 @@ of Druid, and told of in docs/compatibility.md:
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from itertools import count
 from random import Random
 from typing import Any
@@ -43,7 +42,7 @@ from overlord.lock.lockbox import LockRequester
 from overlord.task import store as tasks
 from tests.peer.segment_steps import Life, Step
 from tests.support.druid.workshop import Workshop
-from tests.support.postgres import TestPostgres, running_postgres
+from tests.support.postgres import TestPostgres
 
 STEPS, SEED, STEPS_A_LIFE = 800, 1, 50
 
@@ -60,12 +59,6 @@ _NOT_FOLLOWED = (
 
 class Parted(Exception):
     """Druid stopped at a defect of its own."""
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[TestPostgres]:
-    with running_postgres() as server:
-        yield server
 
 
 class OurSide:

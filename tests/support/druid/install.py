@@ -99,6 +99,26 @@ def install() -> DruidInstall:
     return DruidInstall(java=java, lib=lib, classes=classes)
 
 
+def extensions(*names: str) -> Path:
+    """
+    A folder with these extensions of Druid in it, as `druid.extensions.directory` takes it. Only for those that bring
+    nothing but their own jar. Fetched like the rest, once. Druid: PullDependencies
+
+    Raises DruidMissingError.
+    """
+    folder = cache_folder() / "extensions"
+    with _locked(cache_folder() / ".lock"):
+        for name in names:
+            done = folder / f".{name}.done"
+            if not done.exists():
+                _maven(
+                    *("dependency:copy", f"-Dartifact=org.apache.druid.extensions:{name}:{DRUID_VERSION}"),
+                    f"-DoutputDirectory={folder / name}",
+                )
+                done.touch()
+    return folder
+
+
 def cache_folder() -> Path:
     """`${XDG_CACHE_HOME:-~/.cache}/nemeton/druid-37.0.0`."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -126,14 +146,17 @@ def _java_major(java: str) -> int:
 
 
 def _fetch_jars(lib: Path) -> None:
-    command = [
-        *("mvn", "-B", "-q", "-f", str(HERE / "maven" / "pom.xml"), f"-Ddruid.version={DRUID_VERSION}"),
-        *("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={lib}"),
-    ]
+    _maven("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={lib}")
+    (lib / ".done").touch()
+
+
+def _maven(*goal: str) -> None:
+    if not shutil.which("mvn"):
+        raise DruidMissingError("Druid ring cannot run: mvn is missing; apt-get install maven")
+    command = ["mvn", "-B", "-q", "-f", str(HERE / "maven" / "pom.xml"), f"-Ddruid.version={DRUID_VERSION}", *goal]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
     if answer.returncode != 0:
         raise DruidMissingError(f"Maven could not fetch Druid {DRUID_VERSION}: {answer.stdout[-2000:]}")
-    (lib / ".done").touch()
 
 
 def _compile(lib: Path, classes: Path) -> None:

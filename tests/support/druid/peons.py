@@ -2,7 +2,7 @@
 Peons started by hand: a runner that starts one process an attempt, Druid's own Java peon or ours.
 
 Druid's is `org.apache.druid.cli.Main internal peon`, unmodified, told where the Overlord is by `StaticDiscovery` where
-others have ZooKeeper. It has no token; all else it needs stands on its command line.
+others have ZooKeeper. All that it needs stands on its command line.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ _PROPERTIES = {
     "druid.processing.buffer.sizeBytes": "5000000",
     "druid.processing.numThreads": "1",
     "druid.processing.numMergeBuffers": "2",
+    # what peons hand each other goes where all can read it: no MiddleManager is there to serve it
+    "druid.processing.intermediaryData.storage.type": "deepstore",
     "druid.server.http.numThreads": "10",
     "druid.emitter": "noop",
     "druid.monitoring.monitors": "[]",
@@ -63,24 +65,29 @@ its chat.
 """
 
 
-def java_peons(druid: DruidInstall, folder: Path) -> StartPeon:
-    """Starts Druid's, with segments in `folder`/deep and reports in `folder`/task-logs."""
+def java_peons(druid: DruidInstall, folder: Path, more: Mapping[str, str] | None = None) -> StartPeon:
+    """
+    Starts Druid's, with segments in `folder`/deep, reports in `folder`/task-logs, and `more` properties.
+
+    The token of its attempt stands in its environment, where these may name it.
+    """
     service = folder / "class-path" / "META-INF" / "services" / "org.apache.druid.initialization.DruidModule"
     service.parent.mkdir(parents=True)
     service.write_text("dev.nemeton.peer.StaticDiscovery\n")
     (folder / "tmp").mkdir()
 
     def start(assignment: Assignment, overlord: str, task_dir: Path, port: int) -> "subprocess.Popen[bytes]":
-        properties = _PROPERTIES | {
+        properties = {
+            **_PROPERTIES,
             "druid.plaintextPort": str(port),
             "druid.discovery.static.overlord": overlord,
-            "druid.discovery.static.coordinator": overlord,
             "druid.storage.storageDirectory": str(folder / "deep"),
             "druid.indexer.logs.directory": str(folder / "task-logs"),
             "druid.indexer.task.baseTaskDir": str(task_dir.parent),
             "druid.task.executor.service": "druid/peon",
             "druid.task.executor.host": "127.0.0.1",
             "druid.task.executor.plaintextPort": str(port),
+            **(more or {}),
         }
         flags = [*_FLAGS, f"-Djava.io.tmpdir={folder / 'tmp'}", *(f"-D{k}={v}" for k, v in properties.items())]
         command = druid.command(
@@ -89,7 +96,7 @@ def java_peons(druid: DruidInstall, folder: Path) -> StartPeon:
             flags=tuple(flags),
             first=(folder / "class-path",),
         )
-        return start_process(command, task_dir / "log", task_dir)
+        return start_process(command, task_dir / "log", task_dir, {"NEMETON_TASK_TOKEN": assignment.token})
 
     return start
 
