@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import pytest
 from fastapi import FastAPI
@@ -11,11 +12,14 @@ from starlette.types import Message, Scope
 from druid_core.errors import InvalidInput
 from overlord.db.pool import Pool
 from overlord.settings import OverlordSettings
-from tests.support.callers import ADMIN, ADMIN_PASSWORD, RUNNER_TOKEN, SECURITY, basic, bearer, made_user
+from overlord.task.token import TASK_USER
+from tests.support.actions import segment
+from tests.support.callers import ADMIN, ADMIN_PASSWORD, RUNNER_TOKEN, SECURITY, Headers, basic, bearer, made_user
 from tests.support.fake_runner import FakeRunner
 from tests.support.overlord_calls import V1, replica
 from tests.support.task_specs import noop
 
+DAY = "2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z"
 WHO = f"{SECURITY}/authentication/db/basic/users"
 
 
@@ -182,6 +186,12 @@ async def test_a_database_that_is_away_is_503_and_lets_nobody_in(settings: Overl
 # runners and peons
 
 
+@pytest.fixture(params=[bearer, lambda token: basic(TASK_USER, token)], ids=["as bearer", "as password"])
+def shown(request: pytest.FixtureRequest) -> Callable[[str], Headers]:
+    """How a peon shows its token; Druid's own has a user and a password alone."""
+    return request.param
+
+
 async def test_a_runner_shows_the_runners_secret(overlord: AsyncClient) -> None:
     announce = FakeRunner(overlord, "r").announcement()
     for headers, status in (({}, 401), (ADMIN, 403), (bearer("x" * 43), 403), (bearer(RUNNER_TOKEN), 200)):
@@ -199,8 +209,10 @@ async def test_a_runner_submits_and_ends_tasks_and_does_nothing_else(overlord: A
     assert (await overlord.post(f"{V1}/action", json=action, headers=runner)).status_code == 403
 
 
-async def test_a_peon_acts_for_its_own_task_alone(overlord: AsyncClient, app: FastAPI) -> None:
-    mine, others = await _running(overlord, app, noop("mine"), noop("others", dataSource="others"))
+async def test_a_peon_acts_for_its_own_task_alone(
+    overlord: AsyncClient, app: FastAPI, shown: Callable[[str], Headers]
+) -> None:
+    mine, others = await _running(overlord, app, noop("mine"), noop("others", dataSource="others"), shown=shown)
     action = {"task": {"id": "mine"}, "action": {"type": "lockList"}}
     assert (await overlord.post(f"{V1}/action", json=action, headers=mine)).status_code == 200
     assert (await overlord.post(f"{V1}/action", json=action, headers=others)).status_code == 403
@@ -223,8 +235,10 @@ async def test_a_peon_acts_for_its_own_task_alone(overlord: AsyncClient, app: Fa
     assert (await overlord.get(f"{V1}/tasks", headers=mine)).json() == []
 
 
-async def test_a_peon_hands_in_sub_tasks_of_its_group_and_ends_those_alone(overlord: AsyncClient, app: FastAPI) -> None:
-    (head,) = await _running(overlord, app, noop("head"))
+async def test_a_peon_hands_in_sub_tasks_of_its_group_and_ends_those_alone(
+    overlord: AsyncClient, app: FastAPI, shown: Callable[[str], Headers]
+) -> None:
+    (head,) = await _running(overlord, app, noop("head"), shown=shown)
     sub = noop("sub", groupId="head")
     assert (await overlord.post(f"{V1}/task", json=sub, headers=head)).status_code == 200
     assert (await overlord.post(f"{V1}/task", json=sub, headers=head)).status_code == 200, "twice is once"
@@ -238,8 +252,47 @@ async def test_a_peon_hands_in_sub_tasks_of_its_group_and_ends_those_alone(overl
     assert (await overlord.post(f"{V1}/task/sub/shutdown", headers=head)).status_code == 200
 
 
-async def test_the_token_of_an_attempt_that_ended_opens_nothing(overlord: AsyncClient, app: FastAPI) -> None:
-    (mine,) = await _running(overlord, app, noop("mine"))
+async def test_a_peon_asks_for_the_statuses_of_its_group_alone(
+    overlord: AsyncClient, app: FastAPI, shown: Callable[[str], Headers]
+) -> None:
+    head, *_ = await _running(overlord, app, noop("head"), noop("sub", groupId="head"), noop("other"), shown=shown)
+    ids = ["head", "sub", "other", "nobody"]
+    answer = await overlord.post(f"{V1}/taskStatus", json=ids, headers=head)
+    assert (answer.status_code, answer.json().keys()) == (200, {"head", "sub"})
+    all_of_them = await overlord.post(f"{V1}/taskStatus", json=ids, headers=ADMIN)
+    assert all_of_them.json().keys() == {"head", "sub", "other"}
+
+
+async def test_what_is_refused_is_told_to_each_peon_as_it_expects_it(overlord: AsyncClient, app: FastAPI) -> None:
+    """Druid's takes any refusal for a 500 with its own text."""
+    tokens = await _running(overlord, app, noop("mine"), shown=lambda token: {"token": token})
+    token = tokens[0]["token"]
+    unlocked = {"task": {"id": "mine"}, "action": {"type": "segmentNuke", "segments": [segment(DAY, "v").to_wire()]}}
+    ours = await overlord.post(f"{V1}/action", json=unlocked, headers=bearer(token))
+    javas = await overlord.post(f"{V1}/action", json=unlocked, headers=basic(TASK_USER, token))
+    assert (ours.status_code, javas.status_code) == (400, 500)
+    assert ours.json() == javas.json()
+
+
+async def test_a_token_that_is_none_is_no_wrong_password(overlord: AsyncClient) -> None:
+    """A peon of Druid repeats what is 401 for ten minutes."""
+    for number in range(9):
+        answer = await overlord.get(f"{V1}/tasks", headers=basic(TASK_USER, f"guess {number}"))
+        assert answer.status_code == 403
+    assert (await overlord.get(f"{V1}/tasks", headers=ADMIN)).status_code == 200
+
+
+async def test_nobody_has_the_name_under_which_tokens_are_shown(overlord: AsyncClient) -> None:
+    refused = await overlord.post(f"{WHO}/{TASK_USER}", headers=ADMIN)
+    assert refused.status_code == 400
+    assert "tokens of their tasks" in refused.text
+    assert (await overlord.get(WHO, headers=ADMIN)).json() == ["admin"]
+
+
+async def test_the_token_of_an_attempt_that_ended_opens_nothing(
+    overlord: AsyncClient, app: FastAPI, shown: Callable[[str], Headers]
+) -> None:
+    (mine,) = await _running(overlord, app, noop("mine"), shown=shown)
     await overlord.post(f"{V1}/task/mine/shutdown", headers=ADMIN)
     report = {"runnerId": "r", "taskId": "mine", "attempt": 1, "state": "ENDED"}
     ended = await overlord.post("/nemeton/v1/runner/report", json=[report], headers=bearer(RUNNER_TOKEN))
@@ -248,7 +301,9 @@ async def test_the_token_of_an_attempt_that_ended_opens_nothing(overlord: AsyncC
     assert (await overlord.get(f"{V1}/task/mine/status", headers=bearer("x" * 43))).status_code == 403
 
 
-async def _running(overlord: AsyncClient, app: FastAPI, *tasks: dict[str, object]) -> list[dict[str, str]]:
+async def _running(
+    overlord: AsyncClient, app: FastAPI, *tasks: dict[str, object], shown: Callable[[str], Headers]
+) -> list[Headers]:
     """Tasks that were given to a runner; the headers of their peons."""
     for task in tasks:
         assert (await overlord.post(f"{V1}/task", json=task, headers=ADMIN)).status_code == 200
@@ -257,7 +312,7 @@ async def _running(overlord: AsyncClient, app: FastAPI, *tasks: dict[str, object
     ) as by:
         runner = FakeRunner(by, "r", capacity=9)
         tokens = {taken.task_id: taken.token for taken in [await runner.take() for _ in tasks]}
-    return [bearer(tokens[str(task["id"])]) for task in tasks]
+    return [shown(tokens[str(task["id"])]) for task in tasks]
 
 
 # none

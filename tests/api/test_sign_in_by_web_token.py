@@ -13,8 +13,11 @@ from httpx import AsyncClient
 from jwt.algorithms import ECAlgorithm
 
 from overlord.settings import OverlordSettings
-from tests.support.callers import ADMIN, ADMIN_PASSWORD, RUNNER_TOKEN, bearer, made_role, permission
-from tests.support.overlord_calls import V1
+from overlord.task.token import TASK_USER
+from tests.support.callers import ADMIN, ADMIN_PASSWORD, RUNNER_TOKEN, basic, bearer, made_role, permission
+from tests.support.fake_runner import FakeRunner
+from tests.support.overlord_calls import V1, replica
+from tests.support.task_specs import noop
 
 KEY = generate_private_key(SECP256R1())
 
@@ -85,3 +88,16 @@ async def test_a_token_for_another_service_is_401_and_says_why(overlord: AsyncCl
     assert answer.headers["www-authenticate"] == 'Bearer realm="druid", error="invalid_token"'
     assert "udience" in answer.json()["errorMessage"]
     assert foreign not in answer.text
+
+
+async def test_a_peon_of_druid_has_its_token_for_a_password_where_nobody_else_has_one(
+    settings: OverlordSettings,
+) -> None:
+    async with replica(settings.model_copy(update={"authenticators": ("jwt",)})) as (_, client):
+        client.headers.update(bearer(RUNNER_TOKEN))
+        assert (await client.post(f"{V1}/task", json=noop("mine"))).status_code == 200
+        taken = await FakeRunner(client, "r").take()
+        path = f"{V1}/task/mine/status"
+        assert (await client.get(path, headers=basic(TASK_USER, taken.token))).status_code == 200
+        assert (await client.get(path, headers=basic("admin", taken.token))).status_code == 401
+        assert (await client.get(path, headers=ADMIN)).status_code == 401

@@ -1,8 +1,8 @@
 """
 `POST /druid/indexer/v1/action`: the one door of every peon, ours and Java's. Druid: OverlordResource.doAction
 
-Our peon shows its attempt's token and is told 4xx when something is final. Java's peon has no token and takes
-Druid's own answers: every failure is a 500 with `{"error": text}`.
+Our peon shows its attempt's token as bearer and is told 4xx when something is final. Java's peon has no token, or has
+it for a password, and takes Druid's own answers: every failure is a 500 with `{"error": text}`.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from overlord.lock.lockbox import InactiveTask
 from overlord.metrics import meters
 from overlord.problems import Forbidden, problem_of
 from overlord.replica import Replica, replica_of
-from overlord.task.token import bearer
+from overlord.task.token import attempt_token, bearer
 from overlord.web import empty_answer, is_json, json_answer, json_body
 
 router = APIRouter(prefix="/druid/indexer/v1")
@@ -70,8 +70,8 @@ async def do_action(request: Request) -> Response:
     except (Forbidden, Unavailable):
         raise
     except NemetonError as error:
-        # Without a token it is a Java peon, which would take another code for the end of the world
-        return json_answer({"error": _java_text(error)}, 500 if token is None else problem_of(error).status)
+        # Java's peon would take another code for the end of the world
+        return json_answer({"error": _java_text(error)}, problem_of(error).status if _is_ours(request, token) else 500)
 
 
 async def _perform(replica: Replica, asked: ActionRequest, token: str | None) -> Any:
@@ -104,7 +104,12 @@ def _token_of(request: Request) -> str | None:
     """The attempt's token. Whoever signed in otherwise acts as Java's peons do: for any task, by his right to."""
     if caller_of(request).kind in (CallerKind.USER, CallerKind.RUNNER):
         return None
-    return bearer(request.headers.get("authorization"))
+    return attempt_token(request.headers.get("authorization"))
+
+
+def _is_ours(request: Request, token: str | None) -> bool:
+    """Whether a peon of ours asks: none of Druid's can show a token as bearer."""
+    return token is not None and bearer(request.headers.get("authorization")) == token
 
 
 def _for_an_unknown_task(task_id: str, action: TaskAction) -> list[Any]:

@@ -5,8 +5,6 @@ From the headers of a call to whoever sent it. Druid: Authenticator, AllowAllAut
 running attempts and the runners' own secret are good, each for its own narrow part.
 """
 
-import base64
-import binascii
 import functools
 import hmac
 from collections.abc import Mapping
@@ -23,7 +21,7 @@ from overlord.auth.password import Passwords
 from overlord.auth.web_token import BadWebToken, WebTokens
 from overlord.db.pool import Pool, connection
 from overlord.problems import Forbidden, NotSignedIn, TooManyRequests
-from overlord.task.token import bearer, task_of_token
+from overlord.task.token import attempt_token, basic, bearer, task_of_token
 
 Network = IPv4Network | IPv6Network
 
@@ -74,23 +72,25 @@ class Authenticators:
             if self.web_tokens is not None and "." in token:
                 return await self._of_web_token(token, address, state.pool)
             return await _of_attempt(state.pool, token)
+        if (shown := attempt_token(authorization)) is not None:
+            return await _of_attempt(state.pool, shown)
         if self.passwords is not None and authorization[:6].lower() == "basic ":
-            return await self._of_password(self.passwords, authorization[6:], address, state.pool)
+            return await self._of_password(self.passwords, authorization, address, state.pool)
         raise NotSignedIn(self._who_are_you(address), self.challenges)
 
     def is_runners(self, token: str) -> bool:
         return self.runner_token is not None and hmac.compare_digest(token.encode(), self.runner_token.encode())
 
-    async def _of_password(self, passwords: Passwords, encoded: str, address: str, pool: Pool) -> Caller:
+    async def _of_password(self, passwords: Passwords, authorization: str, address: str, pool: Pool) -> Caller:
         wait = self.wrong_guesses.wait_seconds(address)
         if wait > 0:
             raise TooManyRequests(f"Too many wrong passwords came from [{address}]; wait before the next one", wait)
         try:
-            user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError) as error:
-            raise NotSignedIn("Basic credentials are the base64 of user:password", self.challenges) from error
+            user, password = basic(authorization) or ("", "")
+        except ValueError as error:
+            raise NotSignedIn(str(error), self.challenges) from error
         people = await self.directory.current(pool)
-        if not colon or not await passwords.is_right(people.hashes.get(user), password):
+        if not await passwords.is_right(people.hashes.get(user), password):
             self.wrong_guesses.take(address)
             events.warning("a sign-in was refused", user=user[:255], address=address)
             raise NotSignedIn("User authentication failed: no such user, or a wrong password", self.challenges)

@@ -76,7 +76,7 @@ class Gate:
             case Asks.RUNNER:
                 if caller.kind is not CallerKind.RUNNER:
                     raise AccessDenied(f"{caller.name} is no runner")
-            case Asks.ACTION:
+            case Asks.PEON:
                 if caller.kind is not CallerKind.PEON:
                     _require(caller, actions, [STATE])
             case Asks.TOKEN:

@@ -13,7 +13,7 @@ from overlord.problems import Forbidden
 from overlord.replica import Replica, replica_of
 from overlord.task import store
 from overlord.task.store import StoredPayload
-from overlord.task.token import bearer, task_of_token
+from overlord.task.token import attempt_token, task_of_token
 from overlord.web import JSON, raw_json_answer
 
 router = APIRouter(prefix="/nemeton/v1", tags=["Peons"])
@@ -28,8 +28,8 @@ CHUNK_BYTES = 8 << 20
     responses={403: {"description": "No token, or one that is void or another task's."}},
 )
 async def get_own_payload(request: Request, task_id: str) -> Response:
-    """With passwords, so only with `Authorization: Bearer` and the token of the running attempt."""
-    token = bearer(request.headers.get("authorization"))
+    """With passwords, so only with the token of the running attempt."""
+    token = attempt_token(request.headers.get("authorization"))
     if token is None:
         raise Forbidden("The payload is for the peon of the task alone: a token is needed")
     replica = replica_of(request)

@@ -11,6 +11,7 @@ import orjson
 from druid_core.errors import InvalidInput
 from overlord.access import RawPermission
 from overlord.db.pool import Connection
+from overlord.task.token import TASK_USER
 
 LONGEST_NAME = 255
 """Characters of a user's or a role's name: what Druid's columns hold."""
@@ -33,7 +34,9 @@ def check_name(kind: str, name: str) -> str:
 
 
 async def add_credentials(tx: Connection, user: str) -> None:
-    """A user who can be given a password. Raises RefusedChange where he is there."""
+    """A user who can be given a password. Raises RefusedChange where he is there, or has the name of tasks."""
+    if user == TASK_USER:
+        raise RefusedChange(f"User [{user}] cannot be made: peons show the tokens of their tasks under this name.")
     await _once(
         tx,
         "INSERT INTO nemeton_credentials (user_name) VALUES ($1) ON CONFLICT DO NOTHING",

@@ -23,7 +23,7 @@ class Asks(Enum):
     SUPERVISOR = auto()  # all datasources of the supervisor that the path names
     ROUTE = auto()  # the route decides: the body names the resource, or a list is filtered
     RUNNER = auto()  # the runners' secret
-    ACTION = auto()  # a peon's token, or STATE as in Druid
+    PEON = auto()  # the token of an attempt, and the route sees to its bounds; of all others STATE, as in Druid
     TOKEN = auto()  # the route reads the token of an attempt itself
     EVERYTHING = auto()  # all of Druid's rights together
 
@@ -66,8 +66,8 @@ RULES: Sequence[Rule] = (
     _rule("GET", f"{_V1}/pendingTasks", Asks.ROUTE),
     _rule("GET", f"{_V1}/runningTasks", Asks.ROUTE),
     _rule("GET", f"{_V1}/completeTasks", Asks.ROUTE),
-    _rule("POST", f"{_V1}/taskStatus", STATE),
-    _rule("POST", f"{_V1}/action", Asks.ACTION),
+    _rule("POST", f"{_V1}/taskStatus", Asks.PEON),
+    _rule("POST", f"{_V1}/action", Asks.PEON),
     _rule("POST", f"{_V1}/lockedIntervals/v2", STATE),
     _rule("POST", f"{_V1}/lockedIntervals", STATE),
     _rule("POST", f"{_V1}/activeLocks", STATE),

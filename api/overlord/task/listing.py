@@ -164,12 +164,16 @@ async def status_plus(tx: Connection, task_id: str) -> dict[str, Any] | None:
     return shown
 
 
-async def statuses(tx: Connection, task_ids: list[str]) -> dict[str, Any]:
-    """The stored status of each known id, with the location of its peon while it runs. Druid: TaskStatus"""
+async def statuses(tx: Connection, task_ids: list[str], group_id: str | None = None) -> dict[str, Any]:
+    """
+    The stored status of each known id, with the location of its peon while it runs; with a `group_id` of that group
+    alone. Druid: TaskStatus
+    """
     rows = await tx.fetch(
         f"SELECT task.id, task.active, task.status_payload, {_ATTEMPT_COLUMNS} "
-        f"FROM druid_tasks AS task {_ATTEMPT} WHERE task.id = ANY ($1)",
+        f"FROM druid_tasks AS task {_ATTEMPT} WHERE task.id = ANY ($1) AND ($2::text IS NULL OR task.group_id = $2)",
         task_ids,
+        group_id,
     )
     found: dict[str, Any] = {}
     for row in rows:

@@ -1,11 +1,15 @@
 """
 Tokens of attempts: what a peon shows to act for its own task.
 
+A peon of ours shows it as bearer. Druid's own can sign in with a user and a password alone (its `druid.escalator.*`),
+so the token is good as the password of `TASK_USER` too.
+
 A token is derived from the secret of the database, the task and the attempt, so that any replica can hand it out
 again to a runner that asks again; only its SHA-256 is stored beside the attempt.
 """
 
 import base64
+import binascii
 import hashlib
 import hmac
 import secrets
@@ -15,6 +19,9 @@ from overlord.db.pool import Connection, Pool, connection
 from overlord.problems import Forbidden
 
 _SECRET = "attempt-tokens"
+
+TASK_USER = "nemeton-task"
+"""Nobody's name: whoever gives it has the token of an attempt for a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,36 @@ def bearer(authorization: str | None) -> str | None:
     """The token of an Authorization header; None when it carries none."""
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def basic(authorization: str | None) -> tuple[str, str] | None:
+    """
+    User and password of an Authorization header; None when it carries none.
+
+    Raises ValueError for what is no base64 of UTF-8 with a colon.
+    """
+    scheme, _, encoded = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise ValueError("Basic credentials are the base64 of user:password") from error
+    if not colon:
+        raise ValueError("Basic credentials are a user, a colon and a password")
+    return user, password
+
+
+def attempt_token(authorization: str | None) -> str | None:
+    """The token of an attempt in an Authorization header, however it is shown; None when it carries none."""
+    try:
+        credentials = basic(authorization)
+    except ValueError:
+        return None
+    if credentials is None:
+        return bearer(authorization)
+    user, password = credentials
+    return password if user == TASK_USER else None
 
 
 async def task_of_token(tx: Connection, token: str) -> TokenOwner:

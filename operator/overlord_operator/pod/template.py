@@ -27,6 +27,8 @@ PEON_PORT = 8100
 
 TOKEN_KEY = "token"
 """The key in the attempt's Secret."""
+TOKEN_VARIABLE = "NEMETON_TASK_TOKEN"
+"""Where a peon finds it."""
 
 WORK_DIR = "/work"
 """A volume of the pod: the task's files, its log, its spilled rows."""
@@ -263,9 +265,9 @@ def _peon_env(request: PodRequest, has_payload: bool) -> list[JsonObject]:
             "NEMETON_PORT": str(PEON_PORT),
             "NEMETON_WORK_DIR": WORK_DIR,
         }
-        secret = {"secretKeyRef": {"name": request.pod_name, "key": TOKEN_KEY}}
-        env.append({"name": "NEMETON_TASK_TOKEN", "valueFrom": secret})
         env.append(_from_field("NEMETON_HOST", "status.podIP"))
+    # Druid's own may name it as the password that it signs in with
+    env.append({"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {"name": request.pod_name, "key": TOKEN_KEY}}})
     return [*({"name": name, "value": value} for name, value in values.items() if value is not None), *env]
 
 

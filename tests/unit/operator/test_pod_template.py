@@ -317,7 +317,7 @@ def test_druids_own_peon_gets_its_payload_as_druid_gives_it() -> None:
     env = env_of(pod)
     assert env["TASK_JSON"] == {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.annotations['task']"}}
     assert (env["TASK_ID"], env["TASK_DIR"]) == (TASK_ID, "/work")
-    assert not [name for name in env if name.startswith("NEMETON_")]
+    assert [name for name in env if name.startswith("NEMETON_")] == ["NEMETON_TASK_TOKEN"], "to sign in with"
 
 
 def test_payload_that_no_annotation_can_hold_goes_by_reference() -> None:
