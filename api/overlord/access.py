@@ -5,7 +5,6 @@ The gate puts a Caller into every request that it lets in. Routes whose resource
 of them, ask that Caller themselves.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,8 +12,8 @@ from enum import StrEnum
 from starlette.requests import Request
 from starlette.types import Scope
 
-from druid_core.errors import InvalidInput
 from druid_core.wire import WireModel
+from overlord.name_pattern import NamePattern
 from overlord.problems import AccessDenied
 
 _CALLER = "nemeton.caller"
@@ -78,12 +77,12 @@ class Permission:
     """The right to an action on all resources of a type whose whole name fits. Druid: BasicAuthorizerPermission"""
 
     type: str
-    name: re.Pattern[str]
+    name: NamePattern
     action: Action
 
     def covers(self, action: Action, resource: Resource) -> bool:
         same = action is self.action and resource.type == self.type
-        return same and self.name.fullmatch(resource.name) is not None
+        return same and self.name.fits(resource.name)
 
 
 class CallerKind(StrEnum):
@@ -176,10 +175,6 @@ def visible_data_sources(caller: Caller, action: Action = Action.READ) -> Callab
 
 
 def permission_of(raw: RawPermission) -> Permission:
-    """Raises InvalidInput where the name is no regular expression."""
-    try:
-        return Permission(raw.resource.type, re.compile(raw.resource.name, re.DOTALL), raw.action)
-    except re.error as error:
-        raise InvalidInput(
-            f"Permission on {raw.resource.type} [{raw.resource.name}]: its name is no regular expression: {error}"
-        ) from error
+    """Raises InvalidInput where the name is no regular expression, or one that is not taken."""
+    pattern = NamePattern(raw.resource.name, f"Permission on {raw.resource.type}")
+    return Permission(raw.resource.type, pattern, raw.action)

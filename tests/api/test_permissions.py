@@ -32,7 +32,7 @@ from tests.support.callers import (
     made_user,
     permission,
 )
-from tests.support.overlord_calls import V1
+from tests.support.overlord_calls import V1, until
 from tests.support.task_specs import index_parallel, noop
 
 JSON = {"Content-Type": "application/json"}
@@ -460,6 +460,21 @@ async def test_a_change_of_roles_is_audited_with_author_and_identity(overlord: A
     assert (row["author"], row["comment"]) == ("Ana", "for the new team")
     assert b'"identity":"admin"' in row["payload"]
     assert b"Create role[team]" in row["payload"]
+
+
+async def test_a_stored_permission_that_cannot_be_read_allows_nothing_and_stops_nobody(
+    overlord: AsyncClient, pool: Pool, tasks: None
+) -> None:
+    ana = await made_caller(overlord, "ana", permission("DATASOURCE", "web", "READ"))
+    await pool.execute(
+        "UPDATE nemeton_roles SET permissions = replace(permissions::text, $1, $2)::jsonb", '"web"', '"(?!shop).*"'
+    )
+
+    async def is_refused() -> bool:
+        return (await overlord.get(f"{V1}/task/of web", headers=ana)).status_code == 403
+
+    await until(is_refused)  # the roles are read again within a second
+    assert (await overlord.get(f"{V1}/task/of web", headers=ADMIN)).status_code == 200
 
 
 async def _all_rows(pool: Pool) -> list[list[str]]:

@@ -86,7 +86,8 @@ def as_druid(value: Any) -> Any:
     "POST /druid/indexer/v1/supervisor",
     "differs",
     "`NoopSupervisorSpec` (or `noop`) and `autocompact` are taken, streams and `scheduled_batch` refused with "
-    "a sentence. A spec without datasources or id is 400, where Druid answers 500",
+    "a sentence. A spec without datasources or id is 400, where Druid answers 500. Whoever replaces a spec needs the "
+    "right to write what the one before was for, too",
 )
 @pytest.mark.route(
     "GET /druid/indexer/v1/supervisor",

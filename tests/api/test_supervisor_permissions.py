@@ -59,6 +59,18 @@ async def test_a_spec_needs_the_right_to_write_each_of_its_datasources(
     assert (await overlord.post(f"{V1}/supervisor", json=spec, headers=ana)).status_code == 200
 
 
+@pytest.mark.parametrize("theirs", ["shop", "both"])
+async def test_nobody_takes_over_a_supervisor_of_a_datasource_that_is_not_his(
+    overlord: AsyncClient, ana: Headers, theirs: str
+) -> None:
+    before = (await overlord.get(f"{V1}/supervisor/{theirs}", headers=ADMIN)).json()
+    spec = {"type": "NoopSupervisorSpec", "id": theirs, "dataSources": ["web"]}
+    refused = await overlord.post(f"{V1}/supervisor", json=spec, headers=ana)
+    assert refused.status_code == 403
+    assert f"all datasources of supervisor [{theirs}]" in refused.json()["Access-Check-Result"]
+    assert (await overlord.get(f"{V1}/supervisor/{theirs}", headers=ADMIN)).json() == before
+
+
 async def test_the_rest_of_another_datasource_is_refused(overlord: AsyncClient, ana: Headers) -> None:
     for method, path in (
         ("GET", "supervisor/shop"),

@@ -23,7 +23,13 @@ ROLES = {
 """Each room's package, and the extra that installs it; None where the base is enough."""
 
 OURS = {Path(package).name for package in ROLES}
-INSTALLED_AS = {"argon2": "argon2_cffi", "jwt": "pyjwt", "pydantic_core": "pydantic", "yaml": "pyyaml"}
+INSTALLED_AS = {
+    "argon2": "argon2_cffi",
+    "jwt": "pyjwt",
+    "pydantic_core": "pydantic",
+    "re2": "google_re2",
+    "yaml": "pyyaml",
+}
 """Names of modules that are not those of their distributions."""
 ELSEWHERE = {"core/druid_core": {"numpy", "opentelemetry"}}
 """Imported inside functions that only another room calls, which has it; or that say which extra to install."""

@@ -6,11 +6,15 @@ change that another one made; its own changes it knows at once.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
+from druid_core.errors import InvalidInput
+from overlord import events
 from overlord.access import Permission, RawPermission, permission_of
 from overlord.db.pool import Connection, Pool, connection
 
@@ -75,10 +79,14 @@ async def _read(tx: Connection) -> Snapshot:
     return Snapshot(
         {row["user_name"]: row["password_hash"] for row in hashes},
         {row["user_name"]: tuple(row["roles"]) for row in grants},
-        {
-            row["name"]: tuple(
-                permission_of(RawPermission.model_validate(raw)) for raw in orjson.loads(row["permissions"])
-            )
-            for row in roles
-        },
+        {row["name"]: tuple(_readable(row["name"], orjson.loads(row["permissions"]))) for row in roles},
     )
+
+
+def _readable(role: str, raw_permissions: list[Any]) -> Iterator[Permission]:
+    """One that cannot be read, stored by another version perhaps, allows nothing, and stops nobody else."""
+    for raw in raw_permissions:
+        try:
+            yield permission_of(RawPermission.model_validate(raw))
+        except (InvalidInput, ValidationError) as error:
+            events.warning("a permission allows nothing, for it cannot be read", role=role, error=str(error))

@@ -14,7 +14,7 @@ from druid_core.supervisor_type import SUPERVISOR_PATH
 from overlord import audit
 from overlord.access import Action, caller_of, data_source
 from overlord.db.pool import Connection, connection, transaction
-from overlord.problems import Unreadable, Unsupported
+from overlord.problems import AccessDenied, Unreadable, Unsupported
 from overlord.replica import replica_of
 from overlord.supervisor import status, store
 from overlord.web import PlainResponse, empty_answer, is_json, json_answer, json_body, query
@@ -28,7 +28,10 @@ _SUSPEND = {True: "Suspend", False: "Resume"}
 
 @router.post("", summary="Create a supervisor, or replace it")
 async def submit(request: Request) -> Response:
-    """The spec is stored when it differs from what there is. Streams are refused with a sentence."""
+    """
+    The spec is stored when it differs from what there is. Streams are refused with a sentence. Whoever replaces one
+    needs the right to what it was for as well.
+    """
     if not is_json(request):
         return empty_answer(415)
     raw = await json_body(request)
@@ -40,6 +43,9 @@ async def submit(request: Request) -> Response:
     async with transaction(replica_of(request).pool) as tx:
         await store.lock(tx, spec.id)
         before = await store.get(tx, spec.id)
+        if before is not None and not _may(request, Action.WRITE, before.data_sources):
+            # Druid looks at the new spec alone: so anybody could take over, and end, a supervisor whose id he knows
+            raise AccessDenied(f"{caller_of(request).name} has no WRITE on all datasources of supervisor [{spec.id}]")
         if before is None or before.wire != spec.wire:
             await _store(tx, request, spec)
     return json_answer({"id": spec.id})
