@@ -62,6 +62,8 @@ class RunnerAnnouncement(WireModel):
     capacity: int
     """Slots. 0 while disabled."""
     enabled: bool = True
+    task_types: list[str] | None = None
+    """The types of tasks that it runs; None, as of runners that do not say: any."""
     attempts: list["AttemptRef"] = []
     """All attempts that the runner has, those that ended and are not yet acknowledged included."""
 

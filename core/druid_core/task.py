@@ -23,6 +23,7 @@ from druid_core.spec.jackson import Int, PrimitiveLong, Text, Texts, UnreadableV
 from druid_core.spec.type_ids import TypeIds
 from druid_core.supervisor_type import SUPERVISOR_PATH, SUPERVISOR_TYPES
 from druid_core.task_id import check_storable, new_noop_id, new_task_id
+from druid_core.task_type import SUPPORTED_TYPES
 
 LINEAGE_BASED_ALLOCATION = "useLineageBasedSegmentAllocation"
 """Context key. Druid: SinglePhaseParallelIndexTaskRunner.CTX_USE_LINEAGE_BASED_SEGMENT_ALLOCATION_KEY"""
@@ -134,8 +135,6 @@ class IndexParallelTask(BatchTask):
 
 
 Task = IndexTask | IndexParallelTask | NoopTask | KillTask | JavaTask
-
-SUPPORTED_TYPES = ("index", "index_parallel", "kill", "noop")
 
 _TYPE = TypeIds(
     f"{JAVA_PACKAGE}.Task",

@@ -14,6 +14,7 @@ from typing import Any
 from druid_core.errors import Unavailable
 from druid_core.runner import Assignment, AttemptRef, RunnerAnnouncement, RunnerOrders
 from druid_core.storage.task_logs import TaskLogs
+from druid_core.task_type import SUPPORTED_TYPES
 from middle_manager.attempt import Attempt
 from middle_manager.disk import bytes_below
 from middle_manager.overlord_client import OverlordClient
@@ -306,6 +307,7 @@ class MiddleManager:
             version=self._version,
             capacity=self._settings.worker_capacity if is_open else 0,
             enabled=is_open,
+            task_types=list(SUPPORTED_TYPES),
             attempts=[attempt.ref for attempt in self._attempts.values()],
         )
 

@@ -28,6 +28,7 @@ class FakeRunner:
     capacity: int = 2
     attempts: list[Ref] = field(default_factory=list[Ref])
     kind: str = MIDDLE_MANAGER
+    task_types: list[str] | None = None
 
     def announcement(self) -> dict[str, Any]:
         return RunnerAnnouncement(
@@ -38,6 +39,7 @@ class FakeRunner:
             version="0",
             category=PODS_CATEGORY if self.kind == OPERATOR else "_default_worker_category",
             capacity=self.capacity,
+            task_types=self.task_types,
             attempts=self.attempts,
         ).to_wire()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from overlord.db import hints
 from overlord.db.pool import Connection
 from overlord.replica import Replica
-from overlord.task.line import Place, SlotUse, next_in_line, slot_use
+from overlord.task.line import Place, SlotUse, TypesRun, next_in_line, slot_use
 from overlord.task.queue_config import QueueRules, read_rules
 from overlord.task.token import digest, mint
 
@@ -21,6 +21,8 @@ class RunnerLoad:
     runner_id: str
     capacity: int
     used: int
+    task_types: frozenset[str] | None = None
+    """What it runs; None: tasks of any type."""
 
     @property
     def share(self) -> float:
@@ -29,6 +31,9 @@ class RunnerLoad:
     @property
     def free(self) -> int:
         return max(0, self.capacity - self.used)
+
+    def runs(self, task_type: str) -> bool:
+        return self.task_types is None or task_type in self.task_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ def bounds_of(rules: QueueRules, runners: Sequence[RunnerLoad]) -> Bounds:
 
 def admit(line: Sequence[Place], runners: list[RunnerLoad], bounds: Bounds, use: SlotUse) -> list[str | None]:
     """
-    A runner for each in line, the one that is wished for or the least loaded; None for whoever must wait.
+    A runner for each in line, of those that run its type the one that is wished for or the least loaded; None for
+    whoever must wait.
 
     Who is first chooses first. Pure but for counting the loads up. Druid: EqualDistributionWorkerSelectStrategy
     """
@@ -78,7 +84,7 @@ def admit(line: Sequence[Place], runners: list[RunnerLoad], bounds: Bounds, use:
         most = bounds.by_type.get(place.task_type)
         is_full = total >= bounds.slots or (most is not None and by_type.get(place.task_type, 0) >= most)
         held = (is_full and not place.is_only_child) or (not place.is_child and bounds.keeps_the_rest(parents))
-        runner = None if held else _runner_for(place.runner_wish, free)
+        runner = None if held else _runner_for(place, free)
         if runner is not None:
             runner.used += 1
             total += 1
@@ -94,15 +100,33 @@ async def loads(tx: Connection, seen_since_ms: int) -> list[RunnerLoad]:
     """Every runner with slots that was heard of since `seen_since_ms`."""
     rows = await tx.fetch(
         """
-        SELECT runner_id, capacity, (
+        SELECT runner_id, runner.capacity, (
             SELECT count(*) FROM nemeton_attempts AS attempt
             WHERE attempt.runner_id = runner.runner_id AND state IN ('ASSIGNED', 'STARTING', 'RUNNING')
-        )::int AS used
-        FROM nemeton_slots AS runner WHERE capacity > 0 AND last_seen_ms >= $1 ORDER BY runner_id
+        )::int AS used, CASE jsonb_typeof(announcement -> 'taskTypes') WHEN 'array' THEN
+            ARRAY(SELECT jsonb_array_elements_text(announcement -> 'taskTypes'))
+        END AS task_types
+        FROM nemeton_slots AS runner JOIN nemeton_runners AS known USING (runner_id)
+        WHERE runner.capacity > 0 AND runner.last_seen_ms >= $1 ORDER BY runner_id
         """,
         seen_since_ms,
     )
-    return [RunnerLoad(*row.values()) for row in rows]
+    return [
+        RunnerLoad(
+            row["runner_id"],
+            row["capacity"],
+            row["used"],
+            None if row["task_types"] is None else frozenset(row["task_types"]),
+        )
+        for row in rows
+    ]
+
+
+def types_of(runners: Sequence[RunnerLoad]) -> TypesRun:
+    """What the line must know of them."""
+    told = {runner.runner_id: runner.task_types for runner in runners if runner.task_types is not None}
+    any_runner = None if len(told) < len(runners) or not told else frozenset[str]().union(*told.values())
+    return TypesRun(told, any_runner)
 
 
 async def assign_pending(tx: Connection, replica: Replica) -> int:
@@ -123,6 +147,7 @@ async def assign_pending(tx: Connection, replica: Replica) -> int:
         rules,
         now_ms,
         runner_ids=[runner.runner_id for runner in runners if runner.free],
+        types=types_of([runner for runner in runners if runner.free]),
         full_types=bounds.full_types(use),
         most=wanted,
         most_others=0 if bounds.keeps_the_rest(use.parents) else bounds.slots - use.total,
@@ -162,7 +187,10 @@ async def assign_pending(tx: Connection, replica: Replica) -> int:
     return len(rows)
 
 
-def _runner_for(wish: str | None, free: dict[str, RunnerLoad]) -> RunnerLoad | None:
-    if wish is None and free:
-        return min(free.values(), key=lambda candidate: (candidate.share, candidate.runner_id))
-    return free.get(wish or "")
+def _runner_for(place: Place, free: dict[str, RunnerLoad]) -> RunnerLoad | None:
+    fit = (
+        runner
+        for runner in free.values()
+        if runner.runs(place.task_type) and place.runner_wish in (None, runner.runner_id)
+    )
+    return min(fit, key=lambda runner: (runner.share, runner.runner_id), default=None)

@@ -23,7 +23,7 @@ from overlord.db.pool import Connection
 from overlord.lock import store as locks
 from overlord.lock.conflict import HeldLock, LockRequest, blocker
 from overlord.replica import Replica
-from overlord.task.assign import RunnerLoad, bounds_of, loads
+from overlord.task.assign import RunnerLoad, bounds_of, loads, types_of
 from overlord.task.line import SlotUse, Standing, slot_use, standings
 from overlord.task.queue_config import QueueRules, read_rules
 
@@ -99,11 +99,12 @@ async def explain_tasks(tx: Connection, replica: Replica, task_ids: Sequence[str
     line = _WAITING_PLACE if len(waiting) <= _FEW else _WAITING_LINE
     timeout_ms = replica.settings.runner_timeout_ms
     rules = await read_rules(tx) if pending else QueueRules()
+    runners = await loads(tx, now_ms - timeout_ms) if pending else []
     around = Surroundings(
         now_ms,
         timeout_ms,
-        await loads(tx, now_ms - timeout_ms) if pending else [],
-        await standings(tx, rules, now_ms, pending) if pending else {},
+        runners,
+        await standings(tx, rules, now_ms, types_of(runners), pending) if pending else {},
         {data_source: locks.held_locks(of_source) for data_source, of_source in held.items()},
         dict(await tx.fetch(line, waiting, list(sources)) if waiting else []),
         rules,
@@ -186,10 +187,12 @@ def _pending(row: Mapping[str, Any], status: TaskStatus, around: Surroundings) -
             f"Attempt {row['attempt']} begins at {format_instant(due_ms)} at the earliest"
         )
         return _explanation(row, status, RunnerStatusCode.PENDING, PendingReason.BACKING_OFF, message)
-    wish: str | None = row["runner_wish"]
-    runners = [runner for runner in around.runners if wish is None or runner.runner_id == wish]
     standing = around.standings.get(row["id"], _NEXT)
-    reason, message = _hold(row, around, standing) or _no_slot(wish, runners, standing, around)
+    held = _hold(row, around, standing)
+    if held is None and (message := _no_runner(row, around)) is not None:
+        place = standing.place if row["id"] in around.standings else None
+        return _explanation(row, status, RunnerStatusCode.PENDING, PendingReason.NO_RUNNER, message, place=place)
+    reason, message = held or _no_slot(row, standing, around)
     return _explanation(row, status, RunnerStatusCode.PENDING, reason, message, place=standing.place)
 
 
@@ -217,7 +220,7 @@ def _hold(row: Mapping[str, Any], around: Surroundings, standing: Standing) -> t
     if of_type is not None and use.by_type.get(kind, 0) >= of_type:
         message = f"{place}: limit of type {kind} reached: {use.by_type.get(kind, 0)} of {of_type} slots"
         return PendingReason.LIMIT_REACHED, message
-    if not around.runners:
+    if not any(runner.runs(kind) for runner in around.runners):
         return None
     if rules.config.max_slots is not None and use.total >= rules.config.max_slots:
         message = f"{place}: limit of all tasks reached: {use.total} of {rules.config.max_slots} slots"
@@ -233,21 +236,42 @@ def _hold(row: Mapping[str, Any], around: Surroundings, standing: Standing) -> t
     return None
 
 
-def _no_slot(
-    wish: str | None, runners: Sequence[RunnerLoad], standing: Standing, around: Surroundings
-) -> tuple[PendingReason, str]:
-    if not runners:
-        who = "No runner that takes tasks" if wish is None else f"The runner {wish}, which alone may take it,"
-        is_heard = "was heard of" if wish is None else "takes no tasks, or was not heard of,"
-        return PendingReason.NO_RUNNER, f"{who} {is_heard} in the last {around.runner_timeout_ms // 1000} s"
+def _no_runner(row: Mapping[str, Any], around: Surroundings) -> str | None:
+    """That nobody may take it; None: somebody may."""
+    wish, kind = row["runner_wish"], row["task_type"]
+    within = f"in the last {around.runner_timeout_ms // 1000} s"
+    runners = _wished(row, around)
+    if any(runner.runs(kind) for runner in runners):
+        return None
+    if runners:
+        return (
+            f"No runner runs tasks of type {kind}"
+            if wish is None
+            else f"The runner {wish}, which alone may take it, runs no tasks of type {kind}"
+        )
+    if wish is None:
+        return f"No runner that takes tasks was heard of {within}"
+    return f"The runner {wish}, which alone may take it, takes no tasks, or was not heard of, {within}"
+
+
+def _no_slot(row: Mapping[str, Any], standing: Standing, around: Surroundings) -> tuple[PendingReason, str]:
+    wish, kind = row["runner_wish"], row["task_type"]
+    wished = _wished(row, around)
+    runners = [runner for runner in wished if runner.runs(kind)]
     slots, free = sum(runner.capacity for runner in runners), sum(runner.free for runner in runners)
-    of, place = "" if wish is None else f" of the runner {wish}", f"Place {standing.place} in line"
+    of = f" of the runner {wish}" if wish is not None else f" for type {kind}" if len(runners) < len(wished) else ""
+    place = f"Place {standing.place} in line"
     if standing.place <= free:
         message = f"{place}: one of the {free} free slots{of} is its own with the next look at the queue"
     else:
         taken = f"the one slot{of} is taken" if slots == 1 else f"{slots - free} of the {slots} slots{of} are taken"
         message = f"{place} for a slot: {taken}"
     return PendingReason.NO_SLOT, message
+
+
+def _wished(row: Mapping[str, Any], around: Surroundings) -> list[RunnerLoad]:
+    """The runner that it is meant for, if that takes tasks; without a wish all that do."""
+    return [runner for runner in around.runners if row["runner_wish"] in (None, runner.runner_id)]
 
 
 def _explanation(

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from overlord.db.pool import Connection
 from overlord.task.queue_config import MINUTE_MS, QueueRules
 
@@ -54,6 +56,20 @@ class Standing:
     """Starts that its datasource has left in this minute; None: as many as it likes."""
 
 
+@dataclass(frozen=True, slots=True)
+class TypesRun:
+    """The types of tasks that runners run, of those who say so."""
+
+    by_runner: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    any_runner: frozenset[str] | None = None
+    """All that are run at all; None: every type, because some runner does not say."""
+
+    def to_json(self) -> str:
+        """By runner; what they run together under the empty name, which no runner has."""
+        together = {} if self.any_runner is None else {"": self.any_runner}
+        return orjson.dumps({name: sorted(types) for name, types in {**self.by_runner, **together}.items()}).decode()
+
+
 _HOLDS = "state IN ('ASSIGNED', 'STARTING', 'RUNNING')"
 
 _TOLD = f"""
@@ -78,9 +94,14 @@ siblings AS (
 _ROOM = "LEAST(COALESCE(told.most, $5::int) - COALESCE(used.slots, 0), told.starts)"
 """How many more of a datasource may start now; NULL: as many as there are slots."""
 
+_RUNS = "({}::jsonb -> COALESCE(runner_wish, '') ? task_type) IS NOT FALSE"
+"""Its runner, without a wish any of them, runs its type: `TypesRun` as JSON; who is not in there runs all."""
+
 _DUE = "state = 'PENDING' AND (not_before_ms IS NULL OR not_before_ms <= $6::bigint)"
 
-_FITS = "(runner_wish IS NULL OR runner_wish = ANY($7::text[]))"
+_FITS = f"""
+    (runner_wish IS NULL OR runner_wish = ANY($7::text[])) AND {_RUNS.format("$10")}
+"""
 
 _IS_CHILD = f"""
     group_id <> task_id AND EXISTS (
@@ -142,6 +163,9 @@ From one datasource to the next is one step in an index, and of each no more row
 pass costs what there are datasources, not what there are tasks.
 """
 
+_IN_LINE = f"{_DUE} AND {_RUNS.format('$8')}"
+"""A task of a type that nobody runs is in nobody's way, and has no place."""
+
 _OF_LINE = "task_id, group_id, data_source, runner_wish, priority, submitted_ms"
 
 _LINE = f"""
@@ -152,10 +176,10 @@ line AS (
            NOT is_child AND (told.stopped IS TRUE OR nth > {_ROOM}) IS TRUE AS is_held
     FROM (
         SELECT {_OF_LINE}, FALSE AS is_child, row_number() OVER (PARTITION BY data_source ORDER BY {_ORDER}) AS nth
-        FROM nemeton_attempts AS waits WHERE {_DUE} AND NOT ({_IS_CHILD})
+        FROM nemeton_attempts AS waits WHERE {_IN_LINE} AND NOT ({_IS_CHILD})
         UNION ALL
         SELECT {_OF_LINE}, TRUE AS is_child, 0::bigint AS nth
-        FROM nemeton_attempts AS waits WHERE {_DUE} AND {_IS_CHILD}
+        FROM nemeton_attempts AS waits WHERE {_IN_LINE} AND {_IS_CHILD}
     ) AS waits
     LEFT JOIN told ON told.name = data_source LEFT JOIN used ON used.name = data_source
 )
@@ -188,11 +212,11 @@ _COUNTED = f"""
 WITH {_TOLD}, {_USED}, {_SIBLINGS},
 mine AS MATERIALIZED (
     SELECT {_OF_LINE}, {_IS_CHILD} AS is_child FROM nemeton_attempts AS waits
-    WHERE {_DUE} AND task_id = ANY($7::text[])
+    WHERE {_IN_LINE} AND task_id = ANY($7::text[])
 ),
 children AS (
     SELECT {_OF_LINE}, COALESCE(used.slots, 0) AS source_slots
-    FROM nemeton_attempts AS waits LEFT JOIN used ON used.name = data_source WHERE {_DUE} AND {_IS_CHILD}
+    FROM nemeton_attempts AS waits LEFT JOIN used ON used.name = data_source WHERE {_IN_LINE} AND {_IS_CHILD}
 ),
 counted AS (
     SELECT mine.task_id, runner_wish AS wish, mine.data_source = name AS is_own, each.*, told.stopped, told.starts,
@@ -205,7 +229,7 @@ counted AS (
                    WHERE (-priority, submitted_ms, task_id) < (-mine.priority, mine.submitted_ms, mine.task_id)
                ) AS earlier,
                count(*) FILTER (WHERE runner_wish <> mine.runner_wish) AS elsewhere
-        FROM nemeton_attempts AS waits WHERE {_DUE} AND NOT ({_IS_CHILD}) GROUP BY data_source
+        FROM nemeton_attempts AS waits WHERE {_IN_LINE} AND NOT ({_IS_CHILD}) GROUP BY data_source
     ) AS each
     LEFT JOIN told USING (name) LEFT JOIN used USING (name)
     WHERE NOT mine.is_child
@@ -219,7 +243,7 @@ before AS (
     SELECT task_id, sum(CASE WHEN elsewhere = 0 THEN ahead ELSE (
                SELECT count(*) FROM (
                    SELECT runner_wish FROM nemeton_attempts AS waits
-                   WHERE data_source = name AND {_DUE} AND NOT ({_IS_CHILD}) ORDER BY {_ORDER} LIMIT ahead
+                   WHERE data_source = name AND {_IN_LINE} AND NOT ({_IS_CHILD}) ORDER BY {_ORDER} LIMIT ahead
                ) AS first
                WHERE runner_wish IS NULL OR runner_wish = wish
            ) END) AS others
@@ -271,28 +295,32 @@ async def next_in_line(
     now_ms: int,
     *,
     runner_ids: Sequence[str],
+    types: TypesRun,
     full_types: Sequence[str],
     most: int,
     most_others: int,
 ) -> list[Place]:
     """
     The first `most` who may start now, `most_others` at most that are nobody's sub-tasks: by what their datasource may
-    have, on one of the runners, not of a full type.
+    have, on one of the runners that runs such tasks, not of a full type.
 
     Whoever is first can be given a slot, so a pass never stands still before a line that could move.
     """
     given = (*_told(rules, now_ms), now_ms, list(runner_ids), list(full_types))
-    rows: list[Any] = await tx.fetch(_CHILDREN, *given, most)
+    told_types = types.to_json()
+    rows: list[Any] = await tx.fetch(_CHILDREN, *given, most, told_types)
     others = min(most - len(rows), most_others)
     if others > 0:
-        rows += await tx.fetch(_OTHERS, *given, others)
+        rows += await tx.fetch(_OTHERS, *given, others, told_types)
     return [Place(*row.values()) for row in rows]
 
 
-async def standings(tx: Connection, rules: QueueRules, now_ms: int, task_ids: Sequence[str]) -> dict[str, Standing]:
-    """Where each of the tasks stands that are in line and due."""
+async def standings(
+    tx: Connection, rules: QueueRules, now_ms: int, types: TypesRun, task_ids: Sequence[str]
+) -> dict[str, Standing]:
+    """Where each of the tasks stands that are in line and due, and of a type that somebody runs."""
     statement = _COUNTED if len(task_ids) <= _FEW else _RANKED
-    rows: list[Any] = await tx.fetch(statement, *_told(rules, now_ms), now_ms, list(task_ids))
+    rows: list[Any] = await tx.fetch(statement, *_told(rules, now_ms), now_ms, list(task_ids), types.to_json())
     return {row["task_id"]: Standing(*list(row.values())[1:]) for row in rows}
 
 

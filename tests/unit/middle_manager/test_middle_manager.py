@@ -1,5 +1,7 @@
 """A real MiddleManager with real peons: killed, restarted, stopped, and never losing or doubling an attempt."""
 
+import ast
+import inspect
 import socket
 import time
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from peon import run as peon_run
 from tests.support.fake_overlord import FakeOverlord
 from tests.unit.middle_manager.conftest import MiddleManagerProcess, wait_until
 
@@ -217,6 +220,15 @@ def test_disabled_stays_disabled_over_a_restart(overlord: FakeOverlord, start_mi
     assert second.api("GET", "/enabled").json() == {name: False}
     assert second.api("POST", "/enable").json() == {name: "enabled"}
     overlord.wait_for(lambda: overlord.announcements[-1]["capacity"] == 3)
+
+
+def test_it_announces_the_types_that_its_peons_run(overlord: FakeOverlord, start_middle_manager: Start) -> None:
+    start_middle_manager()
+    overlord.wait_for(lambda: overlord.announcements)
+    by_type = next(node for node in ast.walk(ast.parse(inspect.getsource(peon_run))) if isinstance(node, ast.Match))
+    of_peon = [ast.literal_eval(value.value) for value in ast.walk(by_type) if isinstance(value, ast.MatchValue)]
+    assert "index_parallel" in of_peon
+    assert overlord.announcements[-1]["taskTypes"] == sorted(of_peon)
 
 
 def test_all_is_told_again_when_the_overlord_comes_back(overlord: FakeOverlord, start_middle_manager: Start) -> None:
