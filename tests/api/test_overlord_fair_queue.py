@@ -161,6 +161,40 @@ async def test_limits_by_type_are_those_of_druids_worker_configuration(app: Fast
     assert told.message == "Place 1 in line for a slot: limit of type noop reached: 2 of 2 slots"
 
 
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        (5, "Cannot read selectStrategy of the worker config: expected a JSON object"),
+        ({"taskLimits": 5}, "Cannot read taskLimits of the worker config"),
+        ({"taskLimits": {"maxSlotRatioByType": {"kill": 1e308}}}, "taskLimits.maxSlotRatioByType.kill"),
+        ({"taskLimits": {"maxSlotRatioByType": {"kill": -0.1}}}, "taskLimits.maxSlotRatioByType.kill"),
+        ({"taskLimits": {"maxSlotCountByType": {"kill": -1}}}, "taskLimits.maxSlotCountByType.kill"),
+        ({"taskLimits": {"maxSlotCountByType": {"kill": "x"}}}, "taskLimits.maxSlotCountByType.kill"),
+        ({"taskLimits": {"maxSlotCountByTpye": {}}}, "taskLimits.maxSlotCountByTpye"),
+    ],
+)
+async def test_limits_that_nobody_could_keep_are_refused_by_name(
+    overlord: AsyncClient, pool: Pool, strategy: Any, words: str
+) -> None:
+    config = {"type": "default", "selectStrategy": strategy}
+    answer = await overlord.post(f"{V1}/worker", json=config)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+    assert await pool.fetchval("SELECT count(*) FROM druid_config WHERE name = 'worker.config'") == 0
+
+
+async def test_a_limit_that_was_stored_by_another_hand_stops_no_task(app: FastAPI, overlord: AsyncClient) -> None:
+    await limit_types(overlord, maxSlotRatioByType={"kill": 1})
+    async with connection(app.state.replica.pool) as held:
+        await held.execute(
+            "UPDATE druid_config SET payload = convert_to(replace(convert_from(payload, 'UTF8'), $1, $2), 'UTF8')",
+            '"kill":1',
+            '"kill":1e308,"noop":1e308',
+        )
+    await submit(overlord, of("a", "goes-on"))
+    assert await starts(FakeRunner(overlord, capacity=1), app) == ["goes-on"]
+
+
 async def test_a_full_type_is_in_nobodys_way(app: FastAPI, overlord: AsyncClient) -> None:
     await limit_types(overlord, maxSlotCountByType={"noop": 0})
     for number in range(3):

@@ -127,6 +127,13 @@ async def test_segments_of_another_datasource_are_refused(overlord: AsyncClient)
     assert "cannot change segments of [other]" in await refused(peon, segment(DAY, version, data_source="other"))
 
 
+async def test_a_segment_of_less_than_nothing_is_refused(overlord: AsyncClient, pool: Pool) -> None:
+    peon, version = await locked(overlord)
+    odd = segment(DAY, version).model_copy(update={"size": -5})
+    assert "has size [-5]: bytes, 0 or more, are expected" in await refused(peon, segment(DAY, version, 1), odd)
+    assert await rows(pool) == []
+
+
 async def test_publishing_nothing_is_refused(overlord: AsyncClient) -> None:
     peon, _ = await locked(overlord)
     assert "No segments to publish" in await refused(peon)

@@ -127,11 +127,11 @@ def task_finished(data_source: str, task_type: str, succeeded: bool, duration_ms
 
 
 def segments_added(data_source: str, size_bytes: int) -> None:
-    _ADDED.labels(DATA_SOURCES.of(data_source)).inc(size_bytes)
+    _ADDED.labels(DATA_SOURCES.of(data_source)).inc(max(0, size_bytes))
 
 
 def segments_nuked(data_source: str, size_bytes: int) -> None:
-    _NUKED.labels(DATA_SOURCES.of(data_source)).inc(size_bytes)
+    _NUKED.labels(DATA_SOURCES.of(data_source)).inc(max(0, size_bytes))
 
 
 def locks_revoked(count: int) -> None:

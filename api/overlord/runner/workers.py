@@ -16,6 +16,7 @@ from overlord.db import hints
 from overlord.db.pool import connection, transaction
 from overlord.problems import Unreadable
 from overlord.replica import replica_of
+from overlord.task.queue_config import check_task_limits
 from overlord.web import empty_answer, is_json, json_answer, json_body, raw_json_answer
 
 router = APIRouter(prefix="/druid/indexer/v1", tags=["Workers"])
@@ -153,15 +154,18 @@ def _effective_config(raw: dict[str, Any]) -> dict[str, Any]:
     """
     With the defaults that Druid fills in; a strategy that it does not know is its default one.
 
-    Raises InvalidTask for a strategy that would run a script.
+    Raises InvalidTask for a strategy that would run a script or is no object, and for limits that nobody could keep.
     """
     strategy: Any = raw.get("selectStrategy")
-    if isinstance(strategy, dict):
+    if strategy is not None:
+        if not isinstance(strategy, dict):
+            raise InvalidTask("Cannot read selectStrategy of the worker config: expected a JSON object")
         fields = cast("dict[str, Any]", strategy)
         if fields.get("type") == "javascript":
             raise InvalidTask("Cannot construct instance of `worker select strategy`, problem: JavaScript is disabled")
-        kind = fields.get("type") if fields.get("type") in _STRATEGIES else "equalDistribution"
-        preference = _STRATEGIES[str(kind)]
+        check_task_limits(fields.get("taskLimits") or {})
+        kind = named if (named := str(fields.get("type"))) in _STRATEGIES else "equalDistribution"
+        preference = _STRATEGIES[kind]
         limits: dict[str, Any] = {"maxSlotCountByType": {}, "maxSlotRatioByType": {}}
         strategy = {
             "type": kind,

@@ -45,10 +45,12 @@ async def admit(
     Hold the datasource still, and look whether the task's locks cover what it writes and what that overwrites.
 
     A replay of what the task published before succeeds with nothing, whatever became of its locks.
-    Raises NotCovered, InactiveTask, or InvalidInput for segments of another datasource.
+    Raises NotCovered, InactiveTask, or InvalidInput for segments of another datasource or of a size that nothing has.
     """
     written = [*segments, *overwritten]
     check_data_source(publisher, written)
+    if (odd := next((segment for segment in segments if segment.size < 0), None)) is not None:
+        raise InvalidInput(f"Segment [{odd.id}] has size [{odd.size}]: bytes, 0 or more, are expected")
     locks = await lockbox.freeze(tx, publisher.data_source, publisher.task_id)
     cover = cover_of(written, locks)
     may_be_a_replay = moves_metadata or cover is not Cover.FULL

@@ -117,7 +117,18 @@ class QueueRules:
         return self.count_by_type.keys() | self.ratio_by_type.keys()
 
 
+_MOST_SLOTS = 2_147_483_647
+
+
+class _TaskLimits(_Told):
+    """Druid: TaskLimits"""
+
+    max_slot_count_by_type: dict[str, Slots] | None = None
+    max_slot_ratio_by_type: dict[str, Annotated[float, Field(ge=0, le=1, strict=True)]] | None = None
+
+
 _NOTHING = DataSourceConfig()
+_LIMITS = TypeAdapter(_TaskLimits)
 _CONFIG = TypeAdapter(QueueConfig)
 _OF_SOURCE = TypeAdapter(DataSourceConfig)
 
@@ -146,9 +157,19 @@ async def read_rules(tx: Connection) -> QueueRules:
     limits = _task_limits(payloads.get(WORKER_CONFIG_KEY))
     return QueueRules(
         _readable(payloads.get(CONFIG_KEY)),
-        {name: int(count) for name, count in _numbers(limits, "maxSlotCountByType").items()},
-        _numbers(limits, "maxSlotRatioByType"),
+        {name: int(count) for name, count in _numbers(limits, "maxSlotCountByType", _MOST_SLOTS).items()},
+        _numbers(limits, "maxSlotRatioByType", 1.0),
     )
+
+
+def check_task_limits(raw: Any) -> None:
+    """Raises InvalidTask naming the field, for limits of types that nobody could keep. Druid: TaskLimits"""
+    try:
+        _LIMITS.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(("taskLimits", *map(str, first["loc"])))
+        raise InvalidTask(f"Cannot read {where} of the worker config: {first['msg']}") from error
 
 
 def _parse(model: TypeAdapter[Told], raw: Any) -> Told:
@@ -178,7 +199,8 @@ def _task_limits(payload: bytes | None) -> Mapping[str, Any]:
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
-def _numbers(limits: Mapping[str, Any], name: str) -> dict[str, float]:
+def _numbers(limits: Mapping[str, Any], name: str, most: float) -> dict[str, float]:
+    """A number beyond `most` limits as much as that does: nothing."""
     found = limits.get(name)
     numbers = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-    return {key: value for key, value in numbers.items() if isinstance(value, int | float) and value >= 0}
+    return {key: min(value, most) for key, value in numbers.items() if isinstance(value, int | float) and value >= 0}
