@@ -380,7 +380,7 @@ class OverlordSettings(BaseModel):
     def as_properties(self) -> dict[str, str]:
         """What /status/properties shows: names of ours, values as texts, nothing secret."""
         shown = {f"nemeton.overlord.{name}": str(getattr(self, name)) for name in type(self).model_fields}
-        shown["nemeton.overlord.database_url"] = _without_password(self.database_url)
+        shown["nemeton.overlord.database_url"] = str(without_secrets(self.database_url))
         shown["nemeton.overlord.default_task_context"] = str(without_secrets(self.default_task_context))
         for name in ("initial_admin_password", "runner_token"):
             shown[f"nemeton.overlord.{name}"] = "None" if getattr(self, name) is None else "********"
@@ -393,9 +393,3 @@ def _from_json(text: str) -> object:
         return json.loads(text)
     except ValueError as error:
         raise InvalidInput(f"setting default_task_context is not JSON: {text}") from error
-
-
-def _without_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    scheme, separator, user = head.partition("://")
-    return f"{scheme}{separator}{user.partition(':')[0]}:********{at}{tail}" if at and ":" in user else url

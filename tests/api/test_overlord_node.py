@@ -271,6 +271,9 @@ async def test_secrets_are_not_among_the_properties(settings: OverlordSettings) 
     secret = OverlordSettings(database_url="postgresql://user:canary@db/nemeton")
     assert "canary" not in str(secret.as_properties())
     assert secret.as_properties()["nemeton.overlord.database_url"] == "postgresql://user:********@db/nemeton"
+    by_parameter = "postgresql:///nemeton?host=db&password=canary-1&sslpassword=canary-2"
+    shown = secret.model_copy(update={"database_url": by_parameter}).as_properties()["nemeton.overlord.database_url"]
+    assert shown == "postgresql:///nemeton?host=db&password=********&sslpassword=********"
 
 
 async def test_settings_come_from_the_environment_and_are_refused_by_name() -> None:
