@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from druid_core.errors import InvalidInput, InvalidTask
 from druid_core.spec.input import HttpSource, InlineSource, InputSource, LocalSource
+from druid_core.spec.segment_source import DruidSource
 from druid_core.wire import WireModel
 
 INPUT_POLICY_HEADER = "X-Nemeton-Input-Policy"
@@ -44,7 +45,7 @@ class InputPolicy(WireModel):
         Raises InvalidTask.
         """
         match source:
-            case InlineSource():
+            case InlineSource() | DruidSource():
                 return
             case LocalSource(base_dir=base_dir, files=files):
                 for path in [*files, *([base_dir] if base_dir is not None else [])]:

@@ -9,6 +9,7 @@ from druid_core.errors import NotSupportedYet
 from druid_core.spec.input import INPUT_SOURCE_TYPES, InputFormat, InputSource
 from druid_core.spec.jackson import Bool, SpecModel, refuse
 from druid_core.spec.schema import DataSchema
+from druid_core.spec.segment_source import DruidSource
 from druid_core.spec.tuning import (
     DynamicPartitionsSpec,
     HashedPartitionsSpec,
@@ -40,7 +41,8 @@ class IOConfig(SpecModel):
 
     type: Literal["index", "index_parallel"]
     input_source: InputSource
-    input_format: InputFormat
+    input_format: InputFormat | None = None
+    """None for a source that brings its own."""
     append_to_existing: Bool = False
     drop_existing: Bool = False
 
@@ -89,11 +91,12 @@ class IngestionSpec(SpecModel):
 
     @classmethod
     def _require_input(cls, io: dict[str, Any]) -> None:
-        """A source of a type that is not here is told so first: it may be one that needs no format, as `druid`."""
+        """A source of a type that is not here is told so first: it may be one that needs no format."""
         if io.get("inputSource") is None:
             refuse(cls.java_class, "inputSource must not be null")
-        INPUT_SOURCE_TYPES.read(io["inputSource"])
-        if io.get("inputFormat") is None:
+        source = INPUT_SOURCE_TYPES.read(io["inputSource"])
+        brings_format = source.get("type") == "druid" if isinstance(source, dict) else isinstance(source, DruidSource)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if io.get("inputFormat") is None and not brings_format:
             refuse(cls.java_class, "inputFormat must not be null")
 
     def check(self) -> None:

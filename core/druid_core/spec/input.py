@@ -15,6 +15,7 @@ from druid_core.spec.jackson import (
     Texts,
     read_text,
 )
+from druid_core.spec.segment_source import DruidSource
 from druid_core.spec.type_ids import TypeIds
 
 _IMPL = "org.apache.druid.data.input.impl"
@@ -346,11 +347,10 @@ class ParquetFormat(SpecModel):
 
 INPUT_SOURCE_TYPES = TypeIds(
     "org.apache.druid.data.input.InputSource",
-    ("inline", "local", "http"),
+    ("inline", "local", "http", "druid"),
     noun="inputSource",
     known=(
         "combining",
-        "druid",
         "generator",
         "sql",
         "s3",
@@ -366,8 +366,11 @@ INPUT_SOURCE_TYPES = TypeIds(
 )
 """What `inputSource.type` may be."""
 
+EntitySource = InlineSource | LocalSource | HttpSource
+"""Sources of bytes, which need a format to be read."""
+
 InputSource = Annotated[
-    InlineSource | LocalSource | HttpSource,
+    InlineSource | LocalSource | HttpSource | DruidSource,
     Field(discriminator="type"),
     INPUT_SOURCE_TYPES.validator,
 ]

@@ -47,6 +47,29 @@ class DeepStorage:
         )
         return segment.model_copy(update={"load_spec": load_spec})
 
+    def fetch(self, load_spec: dict[str, Any], folder: Path) -> Path:
+        """
+        A segment's files here: the folder or zip that they are, or a zip fetched into `folder`.
+
+        Raises StorageError when they lie somewhere else than in this storage, StorageAway where another try may help.
+        """
+        match load_spec:
+            case {"type": "local", "path": str(path)} if self._store.scheme == "file":
+                return self._below_base(Path(path))
+            case (
+                {"type": "s3_zip", "bucket": self._store.bucket, "key": str(key)}
+                | {"type": "google", "bucket": self._store.bucket, "path": str(key)}
+                | {"type": "azure", "containerName": self._store.bucket, "blobPath": str(key)}
+            ) if self._store.scheme != "file" and self._has(key):
+                archive = folder / "index.zip"
+                try:
+                    self._store.download(self._below_prefix(key), archive)
+                except OSError as error:
+                    raise StorageError(f"Cannot fetch [{key}] to [{folder}]: {error.strerror or error}") from error
+                return archive
+            case _:
+                raise StorageError(f"loadSpec {load_spec} does not lie in the deep storage [{self._store.url}]")
+
     def delete(self, load_spec: dict[str, Any]) -> None:
         """
         Remove a segment's files. Calling twice is calling once.
@@ -111,8 +134,7 @@ class DeepStorage:
 
     def _delete_local(self, path: Path) -> None:
         base = Path(self._store.prefix)
-        if not path.resolve().is_relative_to(base.resolve()) or path.resolve() == base.resolve():
-            raise StorageError(f"[{path}] does not lie below the deep storage [{base}]")
+        self._below_base(path)
         try:
             if path.is_dir():
                 shutil.rmtree(path)
@@ -128,8 +150,21 @@ class DeepStorage:
         except OSError as error:
             raise StorageError(f"Cannot delete [{path}]: {error.strerror or error}") from error
 
+    def _below_base(self, path: Path) -> Path:
+        """The path itself. Raises StorageError for one that leads out of the storage's folder."""
+        base = Path(self._store.prefix)
+        if not path.resolve().is_relative_to(base.resolve()) or path.resolve() == base.resolve():
+            raise StorageError(f"[{path}] does not lie below the deep storage [{base}]")
+        return path
+
+    def _has(self, key: str) -> bool:
+        return not self._store.prefix or key.startswith(f"{self._store.prefix}/")
+
+    def _below_prefix(self, key: str) -> str:
+        return key.removeprefix(f"{self._store.prefix}/") if self._store.prefix else key
+
     def _delete_key(self, key: str) -> None:
-        below = key.removeprefix(f"{self._store.prefix}/") if self._store.prefix else key
+        below = self._below_prefix(key)
         if below.endswith("/"):
             for stored in self._store.list(below):
                 self._store.delete(stored.path)

@@ -127,6 +127,18 @@ class ObjectStore:
                 return b""
             return bytes(obstore.get_range(self._store, path, start=start, end=end))
 
+    def download(self, path: str, file: Path) -> None:
+        """All bytes of an object as a file, piece by piece. What goes wrong with the file is an OSError."""
+        with _as_domain_errors(self.describe(path)):
+            pieces = iter(obstore.get(self._store, path))
+        with file.open("wb") as sink:
+            while True:
+                with _as_domain_errors(self.describe(path)):
+                    piece = next(pieces, None)
+                if piece is None:
+                    return
+                sink.write(piece)
+
     def size(self, path: str) -> int:
         """The object's size in bytes."""
         with _as_domain_errors(self.describe(path)):

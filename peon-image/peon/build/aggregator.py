@@ -8,7 +8,7 @@ states; both take rows that stand together, `starts` saying where each group beg
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from peon.segment.numeric import NumericKind
 
 Rows = npt.NDArray[np.int64]
 State = Numbers | pa.LargeBinaryArray
-Input = Numbers | StringValues
+Input = Numbers | StringValues | pa.LargeBinaryArray
 
 
 class Operation(Enum):
@@ -75,10 +75,26 @@ class UniqueAggregator:
     name: str
     field: str
 
-    def input(self, batch: InputBatch) -> tuple[StringValues, Faults | None]:
-        return string_values(batch.columns.get(self.field), batch.rows, "ARRAY"), None
+    def input(self, batch: InputBatch) -> tuple[StringValues | pa.LargeBinaryArray, Faults | None]:
+        """Values to be counted, or, of a field that is one already, sketches. Druid: HyperUniquesSerde.getExtractor"""
+        column = batch.columns.get(self.field)
+        if column is not None and pa.types.is_large_binary(column.values.type):
+            sketches = cast("pa.LargeBinaryArray", column.values)
+            return to_bytes(from_bytes(sketches)) if sketches.null_count else sketches, None
+        return string_values(column, batch.rows, "ARRAY"), None
 
-    def fold(self, inputs: Sequence[StringValues], order: Rows | None, starts: Rows | None) -> pa.LargeBinaryArray:
+    def fold(
+        self, inputs: Sequence[StringValues | pa.LargeBinaryArray], order: Rows | None, starts: Rows | None
+    ) -> pa.LargeBinaryArray:
+        plain = [part for part in inputs if isinstance(part, StringValues)]
+        if len(plain) == len(inputs):
+            return self._collected(plain, order, starts)
+        states = [self._collected([part], None, None) if isinstance(part, StringValues) else part for part in inputs]
+        return self.combine(states, order, starts)
+
+    def _collected(
+        self, inputs: Sequence[StringValues], order: Rows | None, starts: Rows | None
+    ) -> pa.LargeBinaryArray:
         codes, texts, lists = _one_after_the_other(inputs)
         if order is not None:
             codes = codes[order]

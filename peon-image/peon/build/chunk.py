@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from peon.batch import InputBatch
 from peon.build.plan import BuildPlan, NumericDimension, StringDimension
 from peon.build.values import Faults, Numbers, StringValues, numbers, string_values
 
-Values = StringValues | Numbers
+Values = StringValues | Numbers | pa.LargeBinaryArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,17 @@ def chunk_of(batch: InputBatch, plan: BuildPlan) -> tuple[Chunk, list[Faults]]:
 def _take(values: Values, rows: npt.NDArray[np.int64] | slice) -> Values:
     if isinstance(values, Numbers):
         return values.take(rows)
-    return StringValues(values.codes[rows], values.texts, values.lists)
+    if isinstance(values, StringValues):
+        return StringValues(values.codes[rows], values.texts, values.lists)
+    if isinstance(rows, slice):
+        start, stop, _ = rows.indices(len(values))
+        return values.slice(start, max(0, stop - start))
+    return values.take(pa.array(rows))
 
 
 def _size_bytes(values: Values) -> int:
     if isinstance(values, Numbers):
         return values.values.nbytes + (0 if values.nulls is None else values.nulls.nbytes)
+    if not isinstance(values, StringValues):
+        return values.nbytes
     return values.codes.nbytes + values.texts.nbytes + 200 * len(values.lists)

@@ -162,6 +162,8 @@ def numbers(
     if column is None:
         return Numbers(np.zeros(rows, dtype), np.ones(rows, np.bool_)), None
     values = column.values
+    if column.encoding is Encoding.TYPED and pa.types.is_float32(values.type):
+        values = values.cast(pa.float64())
     if column.encoding is Encoding.TYPED and (pa.types.is_int64(values.type) or pa.types.is_float64(values.type)):
         nulls = _null_mask(values)
         plain = values if nulls is None else values.fill_null(0)

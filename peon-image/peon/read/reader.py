@@ -1,7 +1,8 @@
 """From a spec's input to batches for the builder: the one door of this package."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import assert_never, cast
 
@@ -12,14 +13,15 @@ from druid_core.input_policy import InputPolicy
 from druid_core.instant import format_instant
 from druid_core.spec.input import (
     CsvFormat,
+    EntitySource,
     InlineSource,
     InputFormat,
-    InputSource,
     JsonFormat,
     ParquetFormat,
     TsvFormat,
 )
 from druid_core.spec.schema import TimestampSpec
+from druid_core.storage.deep_storage import DeepStorage
 from peon import allowance
 from peon.batch import Encoding, InputBatch, RawColumn
 from peon.java_text import java_text
@@ -28,6 +30,7 @@ from peon.read.entity import InputEntity
 from peon.read.fields import FieldSelection
 from peon.read.lines import CHUNK_BYTES, line_chunks
 from peon.read.records import RecordBatch, UnreadableRecord
+from peon.read.segment_rows import SegmentWindow, window_batches
 from peon.read.source import entities
 from peon.read.timestamp import ParsedTimes, TimestampParser
 from peon.read.tokens import value_at
@@ -44,7 +47,7 @@ RecordReader = Callable[[InputEntity], Iterator[RecordBatch]]
 
 
 def read_batches(
-    source: InputSource,
+    source: EntitySource,
     format: InputFormat,  # noqa: A002  Druid's word
     timestamp_spec: TimestampSpec,
     fields: FieldSelection,
@@ -71,6 +74,34 @@ def read_batches(
         constants = {name: texts[name] for name in system_fields if name in texts and selection.wants(name)}
         for batch in _good_records(entity, read(entity), times, handler):
             yield _with_constants(batch, constants) if constants else batch
+
+
+def read_windows(
+    windows: Iterable[SegmentWindow],
+    timestamp_spec: TimestampSpec,
+    fields: FieldSelection,
+    sketch_fields: frozenset[str],
+    handler: ParseExceptionHandler,
+    meters: RowMeters,
+    deep_storage: DeepStorage,
+    scratch_dir: Path,
+) -> Iterator[InputBatch]:
+    """
+    All rows of segments that have a good time, in order; the others and the bytes read as in `read_batches`.
+
+    `sketch_fields` are those that hyperUnique metrics read. Raises TaskFailure as `window_batches` does.
+    """
+    selection = dataclasses.replace(fields, exclusions=fields.exclusions | {timestamp_spec.column, TIME_FIELD})
+    times = TimestampParser(timestamp_spec)
+    for window in windows:
+        rows = window_batches(
+            window, selection, sketch_fields, timestamp_spec.column, meters, deep_storage, scratch_dir
+        )
+        yield from _good_records(_SEGMENT, rows, times, handler)
+
+
+_SEGMENT = InputEntity(None, "", io.BytesIO)
+"""Has no address that a message could show. Druid: DruidSegmentInputEntity.getUri"""
 
 
 def _with_constants(batch: InputBatch, constants: Mapping[str, str | None]) -> InputBatch:

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from druid_core.errors import InvalidInput, TaskFailure
 from druid_core.input_policy import InputPolicy
-from druid_core.spec.input import HttpSource, InlineSource, InputSource, LocalSource
+from druid_core.spec.input import EntitySource, HttpSource, InlineSource, LocalSource
 from peon.read.entity import InputEntity
 
 _NOT_FOR_SPECS = ("NEMETON_", "AWS_", "AZURE_", "GOOGLE_")
@@ -22,7 +22,7 @@ _NOT_FOR_SPECS = ("NEMETON_", "AWS_", "AZURE_", "GOOGLE_")
 _PATH_CHARACTERS = "/:@!$&'()*+,;=~-._"
 
 
-def entities(source: InputSource, policy: InputPolicy) -> Iterator[InputEntity]:
+def entities(source: EntitySource, policy: InputPolicy) -> Iterator[InputEntity]:
     """
     What the source consists of; empty files and what does not exist are left out, as Druid leaves them out.
 
@@ -34,7 +34,7 @@ def entities(source: InputSource, policy: InputPolicy) -> Iterator[InputEntity]:
         raise TaskFailure(str(error)) from error
 
 
-def _entities(source: InputSource, policy: InputPolicy) -> Iterator[InputEntity]:
+def _entities(source: EntitySource, policy: InputPolicy) -> Iterator[InputEntity]:
     match source:
         case InlineSource(data=data):
             yield InputEntity(None, "", partial(io.BytesIO, data.encode("utf-8", "replace")))

@@ -60,12 +60,16 @@ class ColumnInfo:
 class SegmentReader:
     """An open segment. Columns are read when they are asked for, each anew."""
 
-    def __init__(self, path: Path) -> None:
-        """Open a folder or zip. Raises `CorruptSegment`, `UnsupportedFormat`."""
+    def __init__(self, path: Path, scratch_dir: Path | None = None) -> None:
+        """
+        Open a folder or zip; a zip is unpacked below `scratch_dir`, by default the system's.
+
+        Raises `CorruptSegment`, `UnsupportedFormat`.
+        """
         self._unpacked: tempfile.TemporaryDirectory[str] | None = None
         folder = path
         if not path.is_dir():
-            self._unpacked = tempfile.TemporaryDirectory(prefix="segment")
+            self._unpacked = tempfile.TemporaryDirectory(prefix="segment", dir=scratch_dir)
             folder = Path(self._unpacked.name)
         try:
             if folder is not path:
@@ -132,10 +136,15 @@ class SegmentReader:
         without values being empty. Numbers: int64, double, float. Complex: large_binary. Nulls are null.
         Raises `CorruptSegment`, `UnsupportedFormat`, `KeyError` for a name that is not in `names`.
         """
+        values = self.strings_or_values(name)
+        return decode(values.dictionary, values.values) if isinstance(values, StringData) else values
+
+    def strings_or_values(self, name: str) -> StringData | pa.Array:
+        """A string column by its dictionary and ids, any other as `column` gives it. Raises as `column` does."""
         values = self._read(name)
         match values:
             case StringData():
-                return decode(values.dictionary, values.values)
+                return values
             case AutoNumbers():
                 return pa.array(values.values, mask=values.nulls)
             case pa.Array():
@@ -148,6 +157,11 @@ class SegmentReader:
         """A string column by its dictionary and ids, as compaction wants it; None for a column that has neither."""
         values = self._read(name)
         return values if isinstance(values, StringData) else None
+
+    def complex_type(self, name: str) -> str | None:
+        """The name of a complex column's type, as `hyperUnique`; None for a column of any other kind."""
+        descriptor, _ = self._open(name)
+        return str(descriptor.part.get("typeName")) if descriptor.part_type == "complex" else None
 
     def bitmap(self, name: str, value: str | float | None) -> NDArray[np.uint32] | None:
         """The rows that the column's index lists for a value; None when the column has no index."""

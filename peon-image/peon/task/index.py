@@ -16,6 +16,7 @@ from druid_core.errors import TaskFailure
 from druid_core.interval import Interval
 from druid_core.report import IngestionState
 from druid_core.spec.schema import GranularitySpec
+from druid_core.spec.segment_source import DruidSource
 from druid_core.spec.tuning import DynamicPartitionsSpec
 from druid_core.task import IndexParallelTask, IndexTask
 from peon.batch import InputBatch
@@ -26,7 +27,8 @@ from peon.build.values import Faults
 from peon.read.ahead import read_ahead
 from peon.read.fields import FieldSelection
 from peon.read.lines import CHUNK_BYTES
-from peon.read.reader import read_batches
+from peon.read.reader import read_batches, read_windows
+from peon.read.segment_rows import SegmentWindow
 from peon.report.ingestion import BUILD_SEGMENTS, DETERMINE_PARTITIONS
 from peon.report.meters import RowMeters
 from peon.report.parse_exceptions import ParseExceptionHandler
@@ -35,6 +37,7 @@ from peon.task.discovery import Discovery, listed_dimensions
 from peon.task.publication import Publication
 from peon.task.time_chunks import TimeChunks
 from peon.task.tombstone import tombstones
+from peon.task.windows import windows_of
 from peon.toolbox import TaskOutcome, Toolbox
 
 _log = logging.getLogger(__name__)
@@ -68,6 +71,7 @@ class _Ingestion:
         granularity = self._schema.granularity_spec
         self._buckets = _Buckets.of(granularity)
         self._has_read = False
+        self._windows: list[SegmentWindow] = []
         self._time_chunks = TimeChunks(task, toolbox, granularity.segment_granularity, granularity.query_granularity)
 
     def run(self) -> TaskOutcome:
@@ -75,6 +79,7 @@ class _Ingestion:
         progress.saves_parse_exceptions = self._tuning.max_saved_parse_exceptions > 0
         if self._buckets is not None and not self._time_chunks.appends:
             self._time_chunks.acquire(self._buckets.intervals)
+        self._windows = self._found_windows()
         plan, fields = self._plan()
         progress.state = IngestionState.BUILD_SEGMENTS
         count = self._count(BUILD_SEGMENTS)
@@ -138,21 +143,58 @@ class _Ingestion:
         return _Count(meters, handler)
 
     def _batches(self, count: "_Count", fields: FieldSelection) -> Iterator[InputBatch]:
-        io_config = self._task.spec.io_config
-        for batch in read_batches(
+        for batch in self._read(count, fields):
+            if batch.rows and not self._has_read:
+                self._say_how_soon()
+            yield batch
+
+    def _read(self, count: "_Count", fields: FieldSelection) -> Iterator[InputBatch]:
+        io_config, toolbox = self._task.spec.io_config, self._toolbox
+        if isinstance(io_config.input_source, DruidSource):
+            return read_windows(
+                self._windows,
+                self._schema.timestamp_spec,
+                fields,
+                frozenset(each.field_name for each in self._schema.metrics_spec if each.type == "hyperUnique"),
+                count.parse_exceptions,
+                count.meters,
+                toolbox.deep_storage,
+                toolbox.work_dir,
+            )
+        assert io_config.input_format is not None  # the spec demands one of every other source
+        return read_batches(
             io_config.input_source,
             io_config.input_format,
             self._schema.timestamp_spec,
             fields,
             count.parse_exceptions,
             count.meters,
-            self._toolbox.input_policy,
-            self._toolbox.work_dir,
-            _share(CHUNK_BYTES, self._toolbox.memory_bytes, _CHUNK_SHARE),
-        ):
-            if batch.rows and not self._has_read:
-                self._say_how_soon()
-            yield batch
+            toolbox.input_policy,
+            toolbox.work_dir,
+            _share(CHUNK_BYTES, toolbox.memory_bytes, _CHUNK_SHARE),
+        )
+
+    def _found_windows(self) -> list[SegmentWindow]:
+        """
+        What a `druid` source reads, the same in each pass.
+
+        A task that replaces what it reads locks that before it looks: what somebody appended after the look, and
+        before the lock, would be hidden unread.
+        """
+        source = self._task.spec.io_config.input_source
+        if not isinstance(source, DruidSource):
+            return []
+        replaces_it = source.data_source == self._task.data_source and not self._time_chunks.appends
+        while True:
+            found = windows_of(source, self._toolbox)
+            granularity = self._schema.granularity_spec
+            if not replaces_it or granularity.type == "arbitrary" or self._buckets is not None:
+                return found
+            touched = granularity.model_copy(update={"intervals": [window.interval for window in found]}).covered()
+            missing = [interval for interval in touched if not self._time_chunks.holds(interval)]
+            if not missing:
+                return found
+            self._time_chunks.acquire(missing)
 
     def _say_how_soon(self) -> None:
         """Once, when the first rows of all have been read: what a pod costs before its work begins."""

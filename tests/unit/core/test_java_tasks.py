@@ -23,8 +23,11 @@ def compact(interval: str = DAY, **fields: Any) -> dict[str, Any]:
 
 
 def copying(*, append: bool = False) -> dict[str, Any]:
-    """An index_parallel of Druid's alone: its input is a datasource, which brings its own format."""
+    """An index_parallel of Druid's alone, for it transforms; its input is a datasource, which brings its own format."""
     task = index_parallel(intervals=["2026-01-01T05:00/PT1H"])
+    task["spec"]["dataSchema"]["transformSpec"] = {
+        "transforms": [{"type": "expression", "name": "a", "expression": "1"}]
+    }
     task["spec"]["ioConfig"] = {
         "type": "index_parallel",
         "inputSource": {"type": "druid", "dataSource": "old", "interval": DAY},
