@@ -160,6 +160,22 @@ async def test_to_see_the_settings_is_not_to_see_users(overlord: AsyncClient) ->
     assert (await overlord.get(f"{BASIC}/authentication/db/basic/users", headers=ana)).status_code == 403
 
 
+async def test_a_task_that_reads_a_datasource_needs_to_read_it(overlord: AsyncClient, pool: Pool) -> None:
+    mine = [permission("DATASOURCE", "web", "WRITE"), permission("EXTERNAL", "druid", "READ")]
+    ana = await made_caller(overlord, "ana", *mine)
+    bea = await made_caller(overlord, "bea", *mine, permission("DATASOURCE", "shop", "READ"))
+    task = index_parallel("t")
+    source = {"type": "druid", "dataSource": "shop", "interval": "2026-01-01/P1D"}
+    task["spec"]["ioConfig"] = {"type": "index_parallel", "inputSource": source}
+    refused = await overlord.post(f"{V1}/task", json=task, headers=ana)
+    assert (refused.status_code, refused.json()) == (
+        403,
+        {"Access-Check-Result": "ana has no READ on DATASOURCE [shop]"},
+    )
+    assert await pool.fetchval("SELECT count(*) FROM druid_tasks") == 0
+    assert (await overlord.post(f"{V1}/task", json=task, headers=bea)).status_code == 200
+
+
 async def test_a_submission_needs_to_write_its_datasource_and_to_read_its_input(
     overlord: AsyncClient, pool: Pool
 ) -> None:

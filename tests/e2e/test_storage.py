@@ -16,7 +16,9 @@ from tests.support.house import House
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_segments_logs_and_reports_go_to_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_logs_and_reports_go_to_s3_and_segments_come_back_as_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "s3").mkdir()
     with seaweed.serving(tmp_path / "s3") as s3:
         s3.make_bucket("druid")
@@ -28,10 +30,15 @@ def test_segments_logs_and_reports_go_to_s3(tmp_path: Path, monkeypatch: pytest.
             assert f"Running task [{task_id}]".encode() in house.overlord.log(task_id)
             report = house.overlord.report(task_id)["ingestionStatsAndErrors"]["payload"]
             assert report["rowStats"]["buildSegments"]["processed"] == 39_244
+            for again in ("wikiticker-rollup.json", "wikiticker-by-day.json"):
+                task_id = house.overlord.submit(read_spec(str(EXAMPLES / again)))
+                assert (status := house.finished(task_id))["statusCode"] == "SUCCESS", status
+            report = house.overlord.report(task_id)["ingestionStatsAndErrors"]["payload"]
+            assert report["rowStats"]["buildSegments"]["processed"] > 1000
         for name, value in s3.environment.items():
             monkeypatch.setenv(name, value)
         store = ObjectStore.from_url("s3://druid/segments")
-        (archive,) = [found.path for found in store.list("") if found.path.endswith("index.zip")]
+        (archive,) = [found.path for found in store.list("wikiticker/") if found.path.endswith("index.zip")]
         (tmp_path / "index.zip").write_bytes(store.get(archive))
         with SegmentReader(tmp_path / "index.zip") as segment:
             assert segment.row_count == 39_244

@@ -11,6 +11,8 @@ import orjson
 import pytest
 
 from nemeton.client.submit import read_spec
+from peon.segment.hyper_unique import estimate
+from peon.segment.hyper_unique_bytes import from_bytes
 from peon.segment.read import SegmentReader
 from tests.support.house import House
 
@@ -58,6 +60,23 @@ def test_rollup_keeps_every_sum(house: House, edits: list[dict[str, Any]]) -> No
         assert sum(segment.column("edits").to_pylist()) == len(edits)
         assert sum(segment.column("deleted").to_pylist()) == sum(edit["deleted"] for edit in edits)
         assert max(segment.column("largest").to_pylist()) == max(edit["added"] for edit in edits)
+
+
+def test_what_was_summed_up_is_summed_up_further(house: House, edits: list[dict[str, Any]]) -> None:
+    by_hour = run(house, "wikiticker-rollup.json")
+    by_day = run(house, "wikiticker-by-day.json")
+    with SegmentReader(segment_of(house, "wikiticker-by-hour", by_hour) / "index") as segment:
+        hours = segment.row_count
+    report = house.overlord.report(by_day)["ingestionStatsAndErrors"]["payload"]
+    assert report["rowStats"]["buildSegments"]["processed"] == hours
+    with SegmentReader(segment_of(house, "wikiticker-by-day", by_day) / "index") as segment:
+        assert segment.column("channel").to_pylist() == sorted({edit["channel"] for edit in edits})
+        assert sum(segment.column("edits").to_pylist()) == len(edits)
+        assert sum(segment.column("added").to_pylist()) == sum(edit["added"] for edit in edits)
+        estimated = estimate(from_bytes(segment.column("users"))).tolist()
+        channels = segment.column("channel").to_pylist()
+    english = len({edit["user"] for edit in edits if edit["channel"] == "#en.wikipedia"})
+    assert estimated[channels.index("#en.wikipedia")] == pytest.approx(english, rel=0.05)
 
 
 def test_later_load_of_a_day_replaces_the_earlier(house: House) -> None:

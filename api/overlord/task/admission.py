@@ -9,6 +9,7 @@ from druid_core.errors import InvalidInput
 from druid_core.input_policy import InputPolicy
 from druid_core.java_task import JavaTask
 from druid_core.spec.input import InputSource
+from druid_core.spec.segment_source import DruidSource
 from druid_core.task import IndexParallelTask, IndexTask, Task
 from overlord.access import Action, Caller, data_source, input_source
 from overlord.problems import AccessDenied
@@ -34,6 +35,8 @@ def check_admission(task: Task, caller: Caller, settings: OverlordSettings) -> N
             )
         return
     caller.require(Action.WRITE, data_source(task.data_source))
+    for name in sorted(_read_data_sources(task)):
+        caller.require(Action.READ, data_source(name))
     if settings.input_source_security:
         for type_id in sorted(set(input_source_types(task.to_wire()))):
             caller.require(Action.READ, input_source(type_id))
@@ -50,6 +53,19 @@ def check_inputs(task: Task, policy: InputPolicy) -> None:
                     policy.check(_INPUT_SOURCE.validate_python(raw_source))
         case _:
             pass
+
+
+def _read_data_sources(task: Task) -> set[str]:
+    """The datasources whose rows a task takes as input. Without a right to them it would be a way around it."""
+    match task:
+        case IndexTask() | IndexParallelTask():
+            source = task.spec.io_config.input_source
+            return {source.data_source} if isinstance(source, DruidSource) else set()
+        case JavaTask(posted=posted):
+            druid = (each for each in _input_sources(posted) if each.get("type") == "druid")
+            return {str(name) for each in druid if (name := each.get("dataSource")) is not None}
+        case _:
+            return set()
 
 
 def input_source_types(raw: Any) -> Iterator[str]:

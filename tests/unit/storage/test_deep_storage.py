@@ -93,3 +93,36 @@ def test_azure_gets_paths_without_colons() -> None:
     assert segment_path(SEGMENT, hadoop_safe=True) == (
         "wiki/20240101T000000.000Z_20240102T000000.000Z/2024-03-01T10_00_00.123Z/3"
     )
+
+
+def test_a_segment_comes_back_from_where_it_was_pushed(tmp_path: Path, files: Path) -> None:
+    storage = DeepStorage.from_url(str(tmp_path / "deep"))
+    load_spec = storage.push(files, SEGMENT).load_spec
+    assert load_spec is not None
+    assert (storage.fetch(load_spec, tmp_path) / "00000.smoosh").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize(
+    "load_spec",
+    [
+        {"type": "local", "path": "/etc/"},
+        {"type": "s3_zip", "bucket": "druid", "key": "segments/a/index.zip"},
+        {"type": "tombstone"},
+        {},
+    ],
+)
+def test_files_outside_of_the_storage_are_never_fetched(tmp_path: Path, load_spec: dict[str, str]) -> None:
+    with pytest.raises(StorageError, match="deep storage"):
+        DeepStorage.from_url(str(tmp_path / "deep")).fetch(load_spec, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "load_spec",
+    [
+        {"type": "s3_zip", "bucket": "other", "key": "segments/a/index.zip"},
+        {"type": "s3_zip", "bucket": "druid", "key": "segments-of-others/a/index.zip"},
+    ],
+)
+def test_objects_outside_of_the_storage_are_never_fetched(tmp_path: Path, load_spec: dict[str, str]) -> None:
+    with pytest.raises(StorageError, match=r"does not lie in the deep storage \[s3://druid/segments"):
+        DeepStorage.from_url("s3://druid/segments").fetch(load_spec, tmp_path)
