@@ -55,6 +55,15 @@ async def test_both_make_the_same_copy_of_what_the_other_wrote(world: PeonWorld)
         ("oak", "jay", 1),
         ("oak", ["jay", "owl"], 1),
     ]
+    unlike = {"type": "not", "field": {"type": "selector", "dimension": "birds", "value": "owl"}}
+    high = {"type": "range", "column": "total", "matchValueType": "LONG", "lower": 1, "upper": 2**60}
+    either = {"type": "or", "fields": [{"type": "null", "column": "tree"}, unlike]}
+    for name, wanted in {"unlike": unlike, "high": high, "either": either}.items():
+        for hand, who in ((world.java, "java"), (world.ours, "us")):
+            task = copied(f"{name}_by_{who}", "mixed_trees", DAY)
+            task["spec"]["ioConfig"]["inputSource"]["filter"] = wanted
+            await succeed(hand, task)
+        assert await tables_of(world, f"{name}_by_us") == await tables_of(world, f"{name}_by_java")
     await succeed(world.ours, copied("copied_back", "copied_by_java", DAY))
     await succeed(world.java, copied("copied_forth", "copied_by_us", DAY))
     assert await tables_of(world, "copied_back") == await tables_of(world, "copied_forth") == by_us

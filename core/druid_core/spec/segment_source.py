@@ -4,9 +4,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from druid_core.errors import InvalidInput, NotSupportedYet
+from druid_core.errors import InvalidInput
 from druid_core.interval import Interval
 from druid_core.spec.jackson import Map, SpecModel, Text, Texts, UnreadableValue, refuse
+from druid_core.spec.row_filter import Filter, parse_filter
 
 _INPUT = "org.apache.druid.indexing.input"
 
@@ -54,11 +55,17 @@ class DruidSource(SpecModel):
             refuse(cls.java_class, "dataSource")
         if (raw.get("interval") is None) == (raw.get("segments") is None):
             refuse(cls.java_class, "Specify exactly one of 'interval' and 'segments'")
-        if raw.get("filter"):
-            raise NotSupportedYet("inputSource type [druid] with a filter")
         if raw.get("interval") is None:
             return raw
         return {**raw, "interval": _interval(raw["interval"], cls.java_class, "interval")}
+
+    @property
+    def row_filter(self) -> Filter | None:
+        """Which rows are input; None for all."""
+        return None if self.filter is None else parse_filter(self.filter)
+
+    def check(self) -> None:
+        _ = self.row_filter  # refuses what nobody could read later
 
 
 def _interval(raw: object, java_class: str, name: str) -> Interval:

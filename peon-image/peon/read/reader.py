@@ -20,6 +20,7 @@ from druid_core.spec.input import (
     ParquetFormat,
     TsvFormat,
 )
+from druid_core.spec.row_filter import Filter
 from druid_core.spec.schema import TimestampSpec
 from druid_core.storage.deep_storage import DeepStorage
 from peon import allowance
@@ -78,6 +79,7 @@ def read_batches(
 
 def read_windows(
     windows: Iterable[SegmentWindow],
+    row_filter: Filter | None,
     timestamp_spec: TimestampSpec,
     fields: FieldSelection,
     sketch_fields: frozenset[str],
@@ -87,15 +89,16 @@ def read_windows(
     scratch_dir: Path,
 ) -> Iterator[InputBatch]:
     """
-    All rows of segments that have a good time, in order; the others and the bytes read as in `read_batches`.
+    All rows of segments that `row_filter` lets through and that have a good time, in order.
 
+    Those without a good time and the bytes read count as in `read_batches`; what is filtered out counts nowhere.
     `sketch_fields` are those that hyperUnique metrics read. Raises TaskFailure as `window_batches` does.
     """
     selection = dataclasses.replace(fields, exclusions=fields.exclusions | {timestamp_spec.column, TIME_FIELD})
     times = TimestampParser(timestamp_spec)
     for window in windows:
         rows = window_batches(
-            window, selection, sketch_fields, timestamp_spec.column, meters, deep_storage, scratch_dir
+            window, row_filter, selection, sketch_fields, timestamp_spec.column, meters, deep_storage, scratch_dir
         )
         yield from _good_records(_SEGMENT, rows, times, handler)
 

@@ -18,12 +18,14 @@ import pyarrow as pa
 from druid_core.errors import NemetonError, TaskFailure
 from druid_core.interval import Interval
 from druid_core.segment import DataSegment
+from druid_core.spec.row_filter import Filter
 from druid_core.storage.deep_storage import DeepStorage
 from peon.arrow import compute as pc
 from peon.batch import Encoding, RawColumn
 from peon.read.event import event_text
 from peon.read.fields import FieldSelection
 from peon.read.records import RecordBatch
+from peon.read.row_filter import TRUE, Stored, states_of
 from peon.read.tokens import value_at
 from peon.report.meters import RowMeters
 from peon.segment.columns import StringIds, StringLists
@@ -47,6 +49,7 @@ class SegmentWindow:
 
 def window_batches(
     window: SegmentWindow,
+    row_filter: Filter | None,
     fields: FieldSelection,
     sketch_fields: frozenset[str],
     time_column: str,
@@ -55,8 +58,9 @@ def window_batches(
     scratch_dir: Path,
 ) -> Iterator[RecordBatch]:
     """
-    The rows of a window in the segment's order; its files are fetched to `scratch_dir` and removed again.
+    The rows of a window that `row_filter` lets through, in the segment's order.
 
+    Its files are fetched to `scratch_dir` and removed again.
     `sketch_fields` are those that hyperUnique metrics read: only they may be stored as sketches. Raises TaskFailure
     that names the segment where its files cannot be had, and the column where it cannot be read.
     """
@@ -68,6 +72,9 @@ def window_batches(
         with SegmentReader(path, folder) as reader:
             meters.processed_bytes(segment.size)
             rows = _rows_within(reader.time_ms, window.interval)
+            if row_filter is not None and len(rows):
+                states = states_of(row_filter, reader.row_count, lambda name: _to_filter(reader, name))
+                rows = rows[states[rows] == TRUE]
             if len(rows):
                 columns = _Columns(reader, fields, sketch_fields, time_column)
                 for start in range(0, len(rows), _BATCH_ROWS):
@@ -80,6 +87,14 @@ def window_batches(
 
 def _rows_within(time_ms: npt.NDArray[np.int64], interval: Interval) -> Rows:
     return np.flatnonzero((time_ms >= interval.start_ms) & (time_ms < interval.end_ms))
+
+
+def _to_filter(reader: SegmentReader, name: str) -> Stored:
+    if name not in reader.names:
+        return None
+    if (kind := reader.complex_type(name)) is not None:
+        raise TaskFailure(f"column [{name}] is of type [COMPLEX<{kind}>], and no filter can look at it")
+    return reader.strings_or_values(name)
 
 
 class _Columns:
@@ -113,14 +128,13 @@ class _Columns:
 
     def _opened(self, name: str) -> _Slices:
         kind = self._reader.complex_type(name)
-        if kind is not None and (kind != "hyperUnique" or name not in self._sketch_fields):
+        if kind == "hyperUnique" and name not in self._sketch_fields:
             raise TaskFailure(
-                f"column [{name}] is of type [COMPLEX<{kind}>], which only an aggregator of that type can read: "
-                "hyperUnique is here"
-                if kind != "hyperUnique"
-                else f"column [{name}] is of type [COMPLEX<hyperUnique>], which only a hyperUnique metric can read; "
-                "make it one in metricsSpec, or exclude it (dimensionsSpec.dimensionExclusions)"
+                f"column [{name}] is of type [COMPLEX<hyperUnique>], which only a hyperUnique metric can read; make it "
+                "one in metricsSpec, or exclude it (dimensionsSpec.dimensionExclusions)"
             )
+        if kind not in (None, "hyperUnique"):
+            raise TaskFailure(f"column [{name}] is of type [COMPLEX<{kind}>], which cannot be read yet; exclude it")
         values = self._reader.strings_or_values(name)
         if not isinstance(values, StringData):
             return lambda rows: _typed(values, rows)

@@ -153,6 +153,7 @@ class _Ingestion:
         if isinstance(io_config.input_source, DruidSource):
             return read_windows(
                 self._windows,
+                io_config.input_source.row_filter,
                 self._schema.timestamp_spec,
                 fields,
                 frozenset(each.field_name for each in self._schema.metrics_spec if each.type == "hyperUnique"),

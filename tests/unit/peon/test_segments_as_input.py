@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from druid_core.errors import NotSupportedYet, TaskFailure
+from druid_core.errors import InvalidTask, TaskFailure
 from druid_core.storage.deep_storage import DeepStorage
 from druid_core.task import IndexParallelTask, parse_task
 from peon.actions import TaskActions
@@ -287,14 +287,68 @@ def test_damaged_files_are_named_by_their_segment(grove: Grove) -> None:
 def test_a_source_that_says_too_little_or_too_much_is_refused(source: dict[str, Any], message: str) -> None:
     task = copied()
     task["spec"]["ioConfig"]["inputSource"] = {"type": "druid", "dataSource": "trees", **source}
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(InvalidTask, match=message):
         parse_task(task, NOW_MS)
 
 
-def test_a_filter_is_refused_and_not_passed_over() -> None:
-    source = {"interval": DAY, "filter": {"type": "selector", "dimension": "tree", "value": "oak"}}
-    with pytest.raises(NotSupportedYet, match="with a filter"):
-        parse_task(copied(source=source), NOW_MS)
+FOREST = [
+    {"tree": "oak", "height": 3, "birds": ["jay", "owl"], "girth": 0.1},
+    {"tree": "elm", "height": None, "birds": ["jay", None], "girth": 2.5},
+    {"tree": None, "height": 10, "birds": [], "girth": None},
+    {"tree": "yew", "height": 20, "birds": ["tit"], "girth": -1},
+]
+
+
+@pytest.mark.parametrize(
+    ("row_filter", "heights"),
+    [
+        ({"type": "selector", "dimension": "tree", "value": "oak"}, [3]),
+        ({"type": "selector", "dimension": "tree", "value": None}, [10]),
+        ({"type": "selector", "dimension": "height", "value": "10.0"}, [10]),
+        ({"type": "selector", "dimension": "nothing"}, [None, 3, 10, 20]),
+        ({"type": "selector", "dimension": "girth", "value": "0.1"}, [3]),
+        ({"type": "selector", "dimension": "birds", "value": "jay"}, [None, 3]),
+        ({"type": "selector", "dimension": "birds"}, [None, 10]),
+        ({"type": "in", "dimension": "tree", "values": ["yew", None, "fir"]}, [10, 20]),
+        ({"type": "not", "field": {"type": "selector", "dimension": "tree", "value": "oak"}}, [None, 20]),
+        ({"type": "not", "field": {"type": "selector", "dimension": "birds", "value": "owl"}}, [20]),
+        ({"type": "not", "field": {"type": "null", "column": "tree"}}, [None, 3, 20]),
+        ({"type": "equals", "column": "height", "matchValueType": "LONG", "matchValue": 20}, [20]),
+        ({"type": "equals", "column": "tree", "matchValueType": "STRING", "matchValue": "elm"}, [None]),
+        ({"type": "range", "column": "height", "matchValueType": "LONG", "lower": 3, "lowerOpen": True}, [10, 20]),
+        ({"type": "range", "column": "tree", "matchValueType": "STRING", "lower": "f", "upper": "yew"}, [3, 20]),
+        ({"type": "range", "column": "girth", "matchValueType": "DOUBLE", "upper": 0.5}, [3, 20]),
+        ({"type": "and", "fields": [{"type": "true"}, {"type": "null", "column": "height"}]}, [None]),
+        ({"type": "or", "fields": [{"type": "false"}, {"type": "null", "column": "girth"}]}, [10]),
+        ({"type": "range", "column": "__time", "matchValueType": "LONG", "upper": 0}, []),
+    ],
+)
+def test_a_filter_lets_rows_through_as_a_query_would(
+    grove: Grove, row_filter: dict[str, Any], heights: list[int | None]
+) -> None:
+    every = ["tree", "birds", {"type": "long", "name": "height"}, {"type": "float", "name": "girth"}]
+    grove.run(planted(*FOREST, dimensions=every))
+    report = grove.run(copied(source={"interval": WEEK, "filter": row_filter}))
+    found = [row["height"] for row in grove.rows("copy")] if heights else []
+    assert sorted(found, key=lambda height: height or 0) == heights
+    counts = report["rowStats"]["buildSegments"]
+    assert (counts["processed"], counts["thrownAway"]) == (len(heights), 0)
+
+
+@pytest.mark.parametrize(
+    ("row_filter", "message"),
+    [
+        ({"type": "bound", "dimension": "tree", "lower": "a"}, r"filter type \[bound\] is known to Druid"),
+        ({"type": "selector", "dimension": "tree", "value": "a", "extractionFn": {"type": "upper"}}, "extractionFn"),
+        ({"type": "not", "field": {"type": "oak"}}, "Could not resolve type id 'oak'"),
+        ({"type": "equals", "column": "a", "matchValueType": "ARRAY<LONG>", "matchValue": [1]}, "matchValueType"),
+        ({"type": "equals", "column": "a", "matchValueType": "LONG", "matchValue": "x"}, r"\[x\] is no value of type"),
+        ({"type": "range", "column": "a", "matchValueType": "LONG"}, "lower and upper cannot be null"),
+    ],
+)
+def test_a_filter_that_nobody_can_apply_is_refused_when_it_comes(row_filter: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidTask, match=message):
+        parse_task(copied(source={"interval": DAY, "filter": row_filter}), NOW_MS)
 
 
 def test_the_source_is_printed_as_druid_prints_it() -> None:
