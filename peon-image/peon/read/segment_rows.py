@@ -60,9 +60,9 @@ def window_batches(
     """
     The rows of a window that `row_filter` lets through, in the segment's order.
 
-    Its files are fetched to `scratch_dir` and removed again.
-    `sketch_fields` are those that hyperUnique metrics read: only they may be stored as sketches. Raises TaskFailure
-    that names the segment where its files cannot be had, and the column where it cannot be read.
+    Its files are fetched to `scratch_dir` and removed again. `sketch_fields` are those that hyperUnique metrics read:
+    only they may be stored as sketches. Raises TaskFailure that names the segment where its files cannot be had, and
+    the column where it cannot be read.
     """
     segment = window.segment
     folder = scratch_dir / "fetched-segment"
