@@ -58,7 +58,11 @@ async def test_both_make_the_same_copy_of_what_the_other_wrote(world: PeonWorld)
     unlike = {"type": "not", "field": {"type": "selector", "dimension": "birds", "value": "owl"}}
     high = {"type": "range", "column": "total", "matchValueType": "LONG", "lower": 1, "upper": 2**60}
     either = {"type": "or", "fields": [{"type": "null", "column": "tree"}, unlike]}
-    for name, wanted in {"unlike": unlike, "high": high, "either": either}.items():
+    early = {"type": "bound", "dimension": "tree", "upper": "f", "upperStrict": True}
+    # Rows without a total are in neither.
+    low = {"type": "bound", "dimension": "total", "upper": "9.5", "ordering": "numeric"}
+    bounds = {"type": "or", "fields": [early, {"type": "not", "field": low}]}
+    for name, wanted in {"unlike": unlike, "high": high, "either": either, "bounds": bounds}.items():
         for hand, who in ((world.java, "java"), (world.ours, "us")):
             task = copied(f"{name}_by_{who}", "mixed_trees", DAY)
             task["spec"]["ioConfig"]["inputSource"]["filter"] = wanted

@@ -1,6 +1,6 @@
 """Filters: which rows of a datasource are input."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, TypeAdapter
 
@@ -12,6 +12,8 @@ _PACKAGE = "org.apache.druid.query.filter"
 
 _MATCHED = ("STRING", "LONG", "DOUBLE", "FLOAT")
 """What a `matchValue` may be."""
+
+_ORDERINGS = ("lexicographic", "numeric")
 
 
 class AndFilter(SpecModel):
@@ -89,6 +91,28 @@ class InFilter(_OfDimension):
     values: list[Text | None]
 
 
+class BoundFilter(_OfDimension):
+    """Rows whose value lies between these texts, with no `lower` those without a value too. Druid: BoundDimFilter"""
+
+    java_class: ClassVar[str] = f"{_PACKAGE}.BoundDimFilter"
+
+    type: Literal["bound"] = "bound"
+    lower: Text | None = None
+    upper: Text | None = None
+    lower_strict: Bool = False
+    upper_strict: Bool = False
+    ordering: Literal["lexicographic", "numeric"] = "lexicographic"
+
+    @classmethod
+    def prepare(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        if raw.get("dimension") is None:
+            raise _refusal(cls, "dimension can not be null")
+        ready = super().prepare(raw)
+        if raw.get("lower") is None and raw.get("upper") is None:
+            raise _refusal(cls, "lower and upper can not be null at the same time")
+        return {**ready, "ordering": _ordering(cls, raw)}
+
+
 class _OfColumn(SpecModel):
     """What the newer filters share: they say of which type a value is."""
 
@@ -164,16 +188,16 @@ Filter = Annotated[
     | FalseFilter
     | SelectorFilter
     | InFilter
+    | BoundFilter
     | NullFilter
     | EqualityFilter
     | RangeFilter,
     Field(discriminator="type"),
     TypeIds(
         f"{_PACKAGE}.DimFilter",
-        ("and", "or", "not", "true", "false", "selector", "in", "null", "equals", "range"),
+        ("and", "or", "not", "true", "false", "selector", "in", "bound", "null", "equals", "range"),
         noun="filter",
         known=(
-            "bound",
             "columnComparison",
             "expression",
             "extraction",
@@ -201,6 +225,18 @@ _FILTER: TypeAdapter[Filter] = TypeAdapter(Filter)
 def parse_filter(raw: dict[str, Any]) -> Filter:
     """Raises InvalidTask in Druid's words, NotSupportedYet for a filter that is not here."""
     return _FILTER.validate_python(raw)
+
+
+def _ordering(model: type[SpecModel], raw: dict[str, Any]) -> str:
+    """How texts are compared, by its name or by an object of that type. Druid: StringComparator"""
+    given, digits_as_numbers = raw.get("ordering"), raw.get("alphaNumeric")
+    wanted = cast("dict[str, Any]", given).get("type") if isinstance(given, dict) else given
+    name = str(wanted or ("alphanumeric" if digits_as_numbers else "lexicographic")).lower()
+    if wanted is not None and digits_as_numbers is not None and digits_as_numbers is not (name == "alphanumeric"):
+        raise _refusal(model, "mismatch between alphanumeric and ordering property")
+    if name not in _ORDERINGS:
+        raise NotSupportedYet(f"ordering [{name}] of a bound filter", _ORDERINGS)
+    return name
 
 
 def _value(model: type[SpecModel], kind: str, raw: Any) -> str | int | float:
