@@ -130,7 +130,7 @@ def _one_of(texts: list[str | None]) -> Test:
                 found = value in known
             case int():
                 found = value in longs
-            case np.float32():
+            case np.floating():
                 found = value in floats
             case _:
                 found = value in doubles
@@ -202,7 +202,7 @@ def _compare_numbers(value: str | float | np.float32, end: str) -> int:
     number, own = _double(end), float(value)
     if number is None or own != own:  # a NaN comes after all others
         return 1
-    number = float(np.float32(number)) if isinstance(value, np.float32) else number
+    number = float(np.float32(number)) if isinstance(value, np.floating) else number
     return (own > number) - (own < number)
 
 
@@ -218,14 +218,14 @@ def _comparable(value: Value, wanted: RangeFilter) -> tuple[_Comparable, _Compar
     if wanted.match_value_type == "STRING":
         own = value if value is None or isinstance(value, str) else _text(value)
         return own, wanted.lower, wanted.upper
-    if isinstance(value, np.float32):
+    if isinstance(value, np.floating):
         lower, upper = (None if end is None else float(np.float32(end)) for end in (wanted.lower, wanted.upper))
         return float(value), lower, upper
     return _double(value) if isinstance(value, str) else value, wanted.lower, wanted.upper
 
 
 def _text(value: float | np.float32) -> str:
-    return float_text(float(value)) if isinstance(value, np.float32) else java_text(value)
+    return float_text(float(value)) if isinstance(value, np.floating) else java_text(value)
 
 
 def _less(one: str | float, other: str | float) -> bool:
