@@ -10,7 +10,9 @@ from tests.support.actions import Peon, segment, start
 DAY = "2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z"
 
 
-async def allocate(peon: Peon, sequence: str = "writer", granularity: str = "SEGMENT") -> Any:
+async def allocate(
+    peon: Peon, sequence: str = "writer", granularity: str = "SEGMENT", lock_type: str = "EXCLUSIVE"
+) -> Any:
     return await peon.perform(
         "segmentAllocate",
         dataSource="web",
@@ -22,7 +24,7 @@ async def allocate(peon: Peon, sequence: str = "writer", granularity: str = "SEG
         skipSegmentLineageCheck=False,
         shardSpecFactory={"type": "numbered"},
         lockGranularity=granularity,
-        taskLockType="EXCLUSIVE",
+        taskLockType=lock_type,
     )
 
 
@@ -41,6 +43,11 @@ async def test_what_was_allocated_under_a_segment_lock_is_published_under_it(ove
     identity = await allocate(second, "b")
     published = await second.publish(segment(DAY, identity["version"], 1, 0))
     assert [each["shardSpec"]["partitionNum"] for each in published["segments"]] == [1]
+
+
+async def test_under_an_append_lock_on_a_segment_the_version_is_the_oldest_there_is(overlord: AsyncClient) -> None:
+    appended = await allocate(await start(overlord, "t1"), lock_type="APPEND")
+    assert appended["version"] == "1970-01-01T00:00:00.000Z"
 
 
 async def test_repeating_a_request_answers_the_same_identity_under_the_same_lock(overlord: AsyncClient) -> None:

@@ -63,6 +63,12 @@ class Life:
     _tasks: dict[str, _Task] = field(default_factory=dict[str, _Task])
     _published: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     _unused: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    _granularities: tuple[str, ...] = ("TIME_CHUNK",)
+    """What is locked for what is allocated: in one life of four segments too."""
+
+    def __post_init__(self) -> None:
+        if self.random.random() < 0.25:
+            self._granularities = ("TIME_CHUNK", "SEGMENT")
 
     def next(self) -> Step:
         """The next step, written down."""
@@ -197,7 +203,7 @@ class Life:
             # always the same for a sequence: where it is not, several identities fit, and Druid's database picks one
             "skipSegmentLineageCheck": sequence in ("a", "b", "c"),
             "shardSpecFactory": pick(({"type": "numbered"}, {"type": "numbered"}, None, hashed, ranged)),
-            "lockGranularity": "TIME_CHUNK",
+            "lockGranularity": pick(self._granularities),
             "taskLockType": pick(("APPEND", "APPEND", "APPEND", "EXCLUSIVE", "SHARED")),
         }
 

@@ -16,6 +16,7 @@ of Druid, and told of in docs/compatibility.md:
   where it let go of its REPLACE lock before;
 - where a finer chunk lies over a part of a coarser one, Druid looks at the coarser one alone and finds no segment;
 - a task that asks for a segment keeps the locks of those intervals, too, on which Druid found none for it;
+- an identity for which no segment lock can be had stays in Druid's table of identities, though nobody was told of it;
 - copies of several appended segments are numbered in the order of the appending, in Druid in any.
 """
 
@@ -30,7 +31,9 @@ import orjson
 import pytest
 
 from druid_core.errors import NemetonError
-from druid_core.instant import format_instant
+from druid_core.granularity import parse_granularity
+from druid_core.instant import format_instant, parse_instant
+from druid_core.interval import Interval
 from druid_core.lock import TaskLock
 from druid_core.status import TaskStatus
 from overlord.action.actor import Actor
@@ -163,8 +166,13 @@ def _comparable(step: Step, result: Any, copies: set[str]) -> Any:
         case "segmentTransactionalAppend" | "segmentTransactionalReplace" | "segmentTransactionalInsert":
             segments = [_shape(each, is_copy=each["identifier"] in copies) for each in result["segments"]]
             return sorted(segments), result["success"], result["retryable"], result["errorMsg"] is None
-        case "segmentListUsed" | "segmentListUnused" | "retrieveSegmentsById":
+        case "segmentListUsed" | "segmentListUnused":
             return sorted(_shape(each, is_copy=each["identifier"] in copies) for each in result)
+        case "retrieveSegmentsById":
+            # by its number alone it is anybody's guess which of several copies is meant
+            return sorted(
+                each["identifier"] if each["identifier"] in copies else _shape(each, is_copy=False) for each in result
+            )
         case "retrieveUpgradedToSegmentIds":
             return {parent: sorted(ids) for parent, ids in result["upgradedToSegmentIds"].items()}
         case _:
@@ -221,6 +229,8 @@ class Comparison:
             return
         kind = step["action"]["type"]
         self.counts[kind] += 1
+        if theirs.get("result") is None and _leaves_an_identity(step, said):
+            raise Parted
         if "error" in theirs:
             is_defect = any(words in theirs["error"] for words in _NOT_FOLLOWED)
             # an allocation that Druid breaks off leaves locks behind, whatever ours says to it
@@ -244,8 +254,21 @@ class Comparison:
         if kind == "segmentAllocate" and said["result"] is None and _found_under_a_leftover(said, theirs):
             raise Parted
         assert _comparable(step, said["result"], copies) == _comparable(step, theirs["result"], copies)
-        if kind == "segmentAllocate" and said["locks"] != theirs["locks"]:
+        if _leaves_an_identity(step, theirs) or (kind == "segmentAllocate" and said["locks"] != theirs["locks"]):
             raise Parted
+
+
+def _leaves_an_identity(step: Step, answer: dict[str, Any]) -> bool:
+    """
+    Whether an answer may mean that Druid stored identities for which it then had no segment lock: none was found, or
+    not on the widest interval.
+    """
+    action = step["action"]
+    if action["type"] != "segmentAllocate" or action["lockGranularity"] != "SEGMENT":
+        return False
+    result = answer.get("result")
+    widest = parse_granularity(action["preferredSegmentGranularity"]).bucket(parse_instant(action["timestamp"]))
+    return result is None or Interval.parse(result["interval"]) != widest
 
 
 def _found_under_a_leftover(said: dict[str, Any], theirs: dict[str, Any]) -> bool:
