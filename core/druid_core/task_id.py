@@ -48,9 +48,11 @@ def check_storable(field: str, value: str, java_class: str) -> None:
     """
     Whether the metadata store can hold a text that Druid does not check.
 
-    Raises InvalidTask for a NUL, a lone surrogate, or more than ID_LIMIT characters.
+    Raises InvalidTask for a NUL, a lone surrogate, more than ID_LIMIT characters, or a datasource without a name.
     """
-    if len(value) > ID_LIMIT:
+    if not value and field == "dataSource":
+        problem = "must not be empty"
+    elif len(value) > ID_LIMIT:
         problem = f"Value has {len(value)} characters, more than the {ID_LIMIT} that the metadata store holds."
     elif value.isprintable() or not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value):
         return

@@ -42,7 +42,12 @@ async def _work(settings: MiddleManagerSettings, listening: socket.socket) -> No
     middle_manager = MiddleManager(settings)
     server = _Server(
         uvicorn.Config(
-            worker_api(middle_manager, settings.runner_id, settings.runner_token),
+            worker_api(
+                middle_manager,
+                settings.runner_id,
+                settings.runner_token,
+                trusts_this_machine=settings.trusts_this_machine,
+            ),
             log_level="warning",
             access_log=False,
             proxy_headers=False,  # who calls is known by his own address

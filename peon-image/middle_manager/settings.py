@@ -13,7 +13,8 @@ example:
 
 Every option may be given by the environment as well: --worker-capacity is NEMETON_WORKER_CAPACITY; several folders in
 NEMETON_BASE_TASK_DIR are separated by colons. The secret that an Overlord may ask runners for is taken from
-NEMETON_RUNNER_TOKEN alone, so that no process list shows it.
+NEMETON_RUNNER_TOKEN alone, so that no process list shows it. Where there is one, callers of the worker API show it,
+those on this machine too, unless NEMETON_TRUST_THIS_MACHINE is true.
 
 When it is told to stop (SIGTERM, Ctrl-C), its peons are told too, have --grace seconds to end, and are then killed.
 When it is killed itself, its peons go on; the next start on the same --data finds them again."""
@@ -59,6 +60,12 @@ class MiddleManagerSettings:
     runner_token: str | None = field(default=None, repr=False)
     """The runners' secret, for an Overlord that asks for it. Never by the command line, which everybody can read."""
 
+    trusts_this_machine: bool = True
+    """
+    Whether callers of its own machine may use the worker API without that secret. Peons are such callers, so not by
+    default where there is a secret.
+    """
+
     spare_quiet_seconds: float = 2.0
     """
     After the last start of anything, until a spare is loaded: a burst of short tasks is not to pay for spares, nor an
@@ -82,6 +89,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
         parser.error(f"--spare-peons is {given.spare_peons}; it counts processes and cannot be below 0")
     data = Path(given.data).absolute()
     folders: list[str] = given.base_task_dir or environment.get("NEMETON_BASE_TASK_DIR", "").split(":")
+    runner_token = environment.get("NEMETON_RUNNER_TOKEN") or None
     return MiddleManagerSettings(
         overlord=given.overlord.rstrip("/"),
         data=data,
@@ -95,7 +103,8 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
         deep_storage=_absolute(given.deep_storage),
         task_logs=_absolute(given.task_logs),
         grace_seconds=given.grace,
-        runner_token=environment.get("NEMETON_RUNNER_TOKEN") or None,
+        runner_token=runner_token,
+        trusts_this_machine=environment.get("NEMETON_TRUST_THIS_MACHINE", str(runner_token is None)).lower() == "true",
     )
 
 

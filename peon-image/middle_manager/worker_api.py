@@ -1,7 +1,8 @@
 """
 The worker API: for people and scripts that look after one machine. The Overlord never calls it.
 
-It serves this machine, and whoever shows the runners' secret. Druid: WorkerResource
+It serves whoever shows the runners' secret, and this machine where that is trusted: peons are on it, and a task that
+reads from an address here must not see the tasks of others. Druid: WorkerResource
 """
 
 import hmac
@@ -23,18 +24,16 @@ _BASE = "/druid/worker/v1"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def worker_api(middle_manager: MiddleManager, host: str, runner_token: str | None) -> Starlette:
-    """
-    The app; `host` is the `host:port` that answers name the worker by.
-
-    Without a `runner_token` it serves callers of this machine alone.
-    """
+def worker_api(
+    middle_manager: MiddleManager, host: str, runner_token: str | None, *, trusts_this_machine: bool
+) -> Starlette:
+    """The app; `host` is the `host:port` that answers name the worker by."""
 
     def guarded(endpoint: Endpoint) -> Endpoint:
         async def asked(request: Request) -> Response:
-            if is_local(request) or shows(request, runner_token):
+            if shows(request, runner_token) or (trusts_this_machine and is_local(request)):
                 return await endpoint(request)
-            words = "Callers from elsewhere show the runners' secret, NEMETON_RUNNER_TOKEN, as bearer token"
+            words = "Callers show the runners' secret, NEMETON_RUNNER_TOKEN, as bearer token"
             return JSONResponse({"error": words}, 401, {"WWW-Authenticate": "Bearer"})
 
         return asked
@@ -67,8 +66,8 @@ def worker_api(middle_manager: MiddleManager, host: str, runner_token: str | Non
 
     return Starlette(
         routes=[
-            Route(f"{_BASE}/enable", guarded(enable), methods=["GET", "POST"]),
-            Route(f"{_BASE}/disable", guarded(disable), methods=["GET", "POST"]),
+            Route(f"{_BASE}/enable", guarded(enable), methods=["POST"]),
+            Route(f"{_BASE}/disable", guarded(disable), methods=["POST"]),
             Route(f"{_BASE}/enabled", guarded(enabled)),
             Route(f"{_BASE}/tasks", guarded(tasks)),
             Route(f"{_BASE}/task/{{task_id}}/shutdown", guarded(shutdown), methods=["POST"]),

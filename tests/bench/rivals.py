@@ -106,7 +106,8 @@ class Nemeton:
             *("--deep-storage", self.deep_storage.as_uri()),
         ]
         began = time.perf_counter()
-        self._process = start(command, self._folder / "up.log", ROOT, self.environment)
+        environment = {"NEMETON_TRUST_THIS_MACHINE": "true", **self.environment}  # the worker is switched off and on
+        self._process = start(command, self._folder / "up.log", ROOT, environment)
         try:
             self._wait_until_ready()
         except BaseException:

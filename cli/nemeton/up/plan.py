@@ -69,8 +69,12 @@ def plan(wishes: Wishes, folder: DataFolder, say: Callable[[str], None]) -> Plan
     environment = {name: value for name, value in os.environ.items() if name != "NEMETON_DATABASE_URL"}
     environment["PYTHONUNBUFFERED"] = "1"
     environment.setdefault("NEMETON_RUNNER_TOKEN", folder.runner_token())
-    # whoever starts peons here as himself could read what they can
-    environment.setdefault("NEMETON_LOCAL_INPUT_PATHS", "/")
+    if environment.get("NEMETON_AUTHENTICATORS", "none").strip() in ("", "none"):
+        # whoever starts peons here as himself could read what they can, and ask what they can
+        environment.setdefault("NEMETON_LOCAL_INPUT_PATHS", "/")
+        environment.setdefault("NEMETON_TRUST_THIS_MACHINE", "true")
+    elif "NEMETON_LOCAL_INPUT_PATHS" not in environment:
+        say("tasks read no local files, for callers are asked who they are: NEMETON_LOCAL_INPUT_PATHS lists folders")
     task_logs = storage_url(wishes.task_logs, folder.task_logs)
     overlord = Part(
         name="overlord",

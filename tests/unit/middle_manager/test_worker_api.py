@@ -12,7 +12,7 @@ from middle_manager.worker_api import worker_api
 HOST = "worker:8091"
 SECRET = "the runners' own secret"
 ROUTES = [
-    *(("POST", "/enable"), ("POST", "/disable"), ("GET", "/disable"), ("GET", "/enabled"), ("GET", "/tasks")),
+    *(("POST", "/enable"), ("POST", "/disable"), ("GET", "/enabled"), ("GET", "/tasks")),
     *(("POST", "/task/n/shutdown"), ("GET", "/task/n/log")),
 ]
 
@@ -44,8 +44,8 @@ def worker(tmp_path: Path) -> Worker:
     return Worker(tmp_path / "log")
 
 
-def caller(worker: Worker, address: str, token: str | None) -> AsyncClient:
-    api = worker_api(cast("MiddleManager", worker), HOST, token)
+def caller(worker: Worker, address: str, token: str | None, *, trusting: bool = True) -> AsyncClient:
+    api = worker_api(cast("MiddleManager", worker), HOST, token, trusts_this_machine=trusting)
     return AsyncClient(transport=ASGITransport(api, client=(address, 4711)), base_url=f"http://{HOST}")
 
 
@@ -54,7 +54,22 @@ async def test_this_machine_is_served(worker: Worker, address: str) -> None:
     async with caller(worker, address, SECRET) as client:
         for method, path in ROUTES:
             assert (await client.request(method, f"/druid/worker/v1{path}")).status_code == 200
-    assert worker.told == ["enable True", "enable False", "enable False", "shut down n", "log of n"]
+    assert worker.told == ["enable True", "enable False", "shut down n", "log of n"]
+
+
+async def test_a_peon_of_this_machine_sees_nothing_where_it_is_not_trusted(worker: Worker) -> None:
+    async with caller(worker, "127.0.0.1", SECRET, trusting=False) as client:
+        for method, path in ROUTES:
+            assert (await client.request(method, f"/druid/worker/v1{path}")).status_code == 401
+            headers = {"Authorization": f"Bearer {SECRET}"}
+            assert (await client.request(method, f"/druid/worker/v1{path}", headers=headers)).status_code == 200
+
+
+async def test_what_changes_something_is_posted(worker: Worker) -> None:
+    async with caller(worker, "127.0.0.1", SECRET) as client:
+        for path in ("/enable", "/disable", "/task/n/shutdown"):
+            assert (await client.get(f"/druid/worker/v1{path}")).status_code == 405
+    assert worker.told == []
 
 
 @pytest.mark.parametrize("address", ["10.1.2.3", "192.168.0.9", "fe80::1%eth0", "::ffff:10.1.2.3"])
