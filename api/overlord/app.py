@@ -145,7 +145,7 @@ async def _docs() -> Response:
 
 
 async def _problem(request: Request, error: Exception) -> Response:
-    return error_answer(error)
+    return error_answer(error, request)
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:
@@ -160,12 +160,12 @@ async def _no_such_route(request: Request, error: Exception) -> Response:
 async def _database_refused(request: Request, error: Exception) -> Response:
     """A value that no text of Postgres can hold is the caller's; the rest is ours."""
     if isinstance(error, DATABASE_AWAY):
-        return error_answer(Unavailable(f"The metadata database does not answer: {in_words(error)}"))
+        return error_answer(Unavailable(f"The metadata database does not answer: {in_words(error)}"), request)
     if isinstance(error, asyncpg.DataError):
-        return error_answer(InvalidInput(f"A value of the request cannot be stored or looked up: {error}"))
+        return error_answer(InvalidInput(f"A value of the request cannot be stored or looked up: {error}"), request)
     return await _unexpected(request, error)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     events.error("a call failed", error, method=request.method, path=request.url.path)
-    return error_answer(NemetonError(f"{type(error).__name__}: {error}"))
+    return error_answer(NemetonError(f"{type(error).__name__}: {error}"), request)

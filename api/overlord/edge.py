@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from druid_core.errors import InvalidInput, NemetonError
 from overlord.metrics import meters
-from overlord.problems import BodyTooLarge, BodyTooSlow, Unreadable
+from overlord.problems import BodyCutShort, BodyTooLarge, BodyTooSlow, Unreadable
 from overlord.web import empty_answer, error_answer
 
 P = ParamSpec("P")
@@ -84,10 +84,11 @@ class Edge:
         if door is None:
             await self._app(scope, receive, send)
             return
+        request = Request(scope, receive)
         try:
-            answer = await door(Request(scope, receive))
+            answer = await door(request)
         except NemetonError as error:
-            answer = error_answer(error)
+            answer = error_answer(error, request)
         await answer(scope, receive, send)
 
     def _reading(self, receive: Receive, headers: dict[bytes, bytes]) -> Receive:
@@ -96,14 +97,14 @@ class Edge:
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if length is not None and length.isdigit() and int(length) > self._max_body_bytes:
             raise self._too_large()
-        receive = self._patient(receive)
+        receive = self._patient(receive, has_body=length not in (None, b"0") or b"transfer-encoding" in headers)
         if encoding == b"identity":
             return receive if length is not None else self._counting(receive)
         if encoding not in (b"gzip", b"x-gzip"):
             raise InvalidInput(f"Content-Encoding [{encoding.decode('latin-1')}] is not supported: use gzip or none")
         return self._unpacking(receive)
 
-    def _patient(self, receive: Receive) -> Receive:
+    def _patient(self, receive: Receive, *, has_body: bool) -> Receive:
         """Each piece of a body within its time; after the last one only the caller's going away is waited for."""
         more = True
 
@@ -118,6 +119,8 @@ class Edge:
                 raise BodyTooSlow(
                     f"Nothing came of the request body for {self._patience_seconds:g} s (body_patience_seconds)"
                 ) from error
+            if has_body and message["type"] == "http.disconnect":
+                raise BodyCutShort("The caller went away before the end of his request body")
             more = message.get("more_body", False)
             return message
 
@@ -179,7 +182,8 @@ def _path(scope: Scope) -> str:
     """
     The path with each segment decoded, without a slash at its end. What no database text can hold becomes U+FFFD.
 
-    Raises Unreadable for a segment that no task id can be. Druid: Invalid value for field [taskId]
+    Raises Unreadable for a segment that no task id can be (Druid: Invalid value for field [taskId], 500), InvalidInput
+    where it stands for something else.
     """
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     raw = raw.partition(b"?")[0]
@@ -189,11 +193,31 @@ def _path(scope: Scope) -> str:
     for part in raw.split(b"/"):
         segment = unquote_to_bytes(part).decode("utf-8", "replace").replace("\0", "\ufffd")
         if "/" in segment:
-            raise Unreadable(f"Invalid value for field [taskId]: Value [{segment}] cannot contain '/'.")
+            raise _no_name(segments, f"Value [{segment}] cannot contain '/'.")
         if segment == "..":
-            raise Unreadable("Invalid value for field [taskId]: Value [..] cannot start with '.'.")
+            raise _no_name(segments, "Value [..] cannot start with '.'.")
         segments.append(segment)
     return "/".join(segments).rstrip("/") or "/"
+
+
+def _no_name(before: list[str], problem: str) -> NemetonError:
+    """What is wrong with a path's segment, by what stands before it."""
+    field = _FIELD_AFTER.get(before[-1], "path") if before else "path"
+    kind = Unreadable if field == _TASK_ID else InvalidInput
+    return kind(f"Invalid value for field [{field}]: {problem}")
+
+
+_TASK_ID = "taskId"
+_FIELD_AFTER = {
+    "task": _TASK_ID,
+    "datasources": "dataSource",
+    "pendingSegments": "dataSource",
+    "segments": "segmentId",
+    "supervisor": "supervisorId",
+    "users": "userName",
+    "roles": "roleName",
+}
+"""What a segment of a path is, by the one before it."""
 
 
 def _answering(send: Send, method: str, zip_wanted: bool) -> Send:

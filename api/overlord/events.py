@@ -37,6 +37,8 @@ def configure(log_format: str = "text") -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     _LOG.setLevel(logging.INFO)
+    # a database that is away is told in one line of ours; the driver would add a traceback for each lost connection
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
 
 
 class JsonLines(logging.Formatter):

@@ -63,6 +63,10 @@ class BodyTooSlow(NemetonError):
     """A request body that does not go on."""
 
 
+class BodyCutShort(NemetonError):
+    """A request body that ends before its end: its caller went away, and nobody reads the answer."""
+
+
 class Unsupported(NemetonError):
     """What Druid can do and this Overlord cannot, or not with what it was asked for."""
 
@@ -103,6 +107,7 @@ PROBLEMS: dict[type[NemetonError], Problem] = {
     InvalidInput: Problem(400, "invalidInput", "USER", "INVALID_INPUT"),
     Unreadable: Problem(500, "general", "USER", "INVALID_INPUT"),
     BodyTooSlow: Problem(408, "general", "USER", "TIMEOUT"),
+    BodyCutShort: Problem(400, "general", "USER", "INVALID_INPUT"),
     BodyTooLarge: Problem(413, "general", "USER", "INVALID_INPUT"),
     NotSignedIn: Problem(401, "unauthorized", "USER", "UNAUTHORIZED"),
     AccessDenied: Problem(403, "forbidden", "USER", "FORBIDDEN", plain=True, key="Access-Check-Result"),

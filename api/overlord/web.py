@@ -7,11 +7,17 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from druid_core.redaction import covered, secrets_in, without_secrets
 from overlord.problems import UnknownThing, Unreadable, headers_of, problem_of
 
 JSON = "application/json"
 TEXT = "text/plain;charset=utf-8"
 """Written as Druid writes it: no space, lower case."""
+
+
+_REFUSED = 400
+_BODY = "nemeton.body"
+"""Of a call's scope: the JSON of its body, once it was read."""
 
 
 class PlainResponse(Response):
@@ -24,8 +30,8 @@ class PlainResponse(Response):
 
 
 def json_answer(value: Any, status: int = 200) -> Response:
-    """`value` as JSON."""
-    return PlainResponse(orjson.dumps(value), status, JSON)
+    """`value` as JSON; a refusal may quote what it refuses, and does not show what others may not see of it."""
+    return PlainResponse(orjson.dumps(value if status < _REFUSED else without_secrets(value)), status, JSON)
 
 
 def raw_json_answer(content: bytes, status: int = 200) -> Response:
@@ -50,7 +56,7 @@ async def _each_once(pieces: list[bytes]) -> AsyncIterator[bytes]:
 
 
 def text_answer(text: str, status: int = 200) -> Response:
-    return PlainResponse(text.encode(), status, TEXT)
+    return PlainResponse((text if status < _REFUSED else without_secrets(text)).encode(), status, TEXT)
 
 
 def empty_answer(status: int) -> Response:
@@ -58,15 +64,21 @@ def empty_answer(status: int) -> Response:
     return PlainResponse(b"", status)
 
 
-def error_answer(error: BaseException) -> Response:
-    """The answer to an error, from the table in `problems`."""
+def error_answer(error: BaseException, request: Request | None = None) -> Response:
+    """The answer to an error, from the table in `problems`, without the secrets of the request's body."""
+    words = str(error) if request is None else words_of(error, request)
     if isinstance(error, UnknownThing):
-        return text_answer(str(error), 404)
+        return text_answer(words, 404)
     problem = problem_of(error)
-    answer = json_answer(problem.body(str(error)), problem.status)
+    answer = json_answer(problem.body(words), problem.status)
     for name, value in headers_of(error):
         answer.headers.append(name, value)
     return answer
+
+
+def words_of(error: BaseException, request: Request) -> str:
+    """What an error says, without what the body that was read holds of secrets: a refusal may quote a part of it."""
+    return covered(str(error), secrets_in(request.scope.get(_BODY)))
 
 
 def is_json(request: Request) -> bool:
@@ -102,7 +114,8 @@ async def json_body(request: Request) -> Any:
     body = await request.body()
     if not body:
         return None
-    return parse_json(body)
+    raw = request.scope[_BODY] = parse_json(body)
+    return raw
 
 
 def parse_json(body: bytes) -> Any:

@@ -24,6 +24,7 @@ from druid_core.spec.type_ids import TypeIds
 from druid_core.supervisor_type import SUPERVISOR_PATH, SUPERVISOR_TYPES
 from druid_core.task_id import check_storable, new_noop_id, new_task_id
 from druid_core.task_type import SUPPORTED_TYPES
+from druid_core.wire import what_is_wrong
 
 LINEAGE_BASED_ALLOCATION = "useLineageBasedSegmentAllocation"
 """Context key. Druid: SinglePhaseParallelIndexTaskRunner.CTX_USE_LINEAGE_BASED_SEGMENT_ALLOCATION_KEY"""
@@ -243,9 +244,14 @@ def _parse(raw: object, now_ms: int, validation: dict[str, Any], java_types: Col
     except InvalidInput as error:
         raise InvalidTask(str(error)) from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = ".".join(str(step) for step in first["loc"])
-        raise InvalidTask(f"Cannot read field [{path}]: {first['msg']}") from error
+        fields = cast("dict[str, Any]", raw)  # what is no object is refused before
+        path, words = what_is_wrong(error, fields.get("spec") if _is_of_spec(error) else fields)
+        raise InvalidTask(f"Cannot read field [{path}]: {words}") from error
+
+
+def _is_of_spec(error: ValidationError) -> bool:
+    """A spec is read by itself; nothing of a task outside of it has such a field."""
+    return error.errors(include_url=False)[0]["loc"][:1] in (("dataSchema",), ("ioConfig",), ("tuningConfig",))
 
 
 def _own_task(raw: object, now_ms: int, validation: dict[str, Any]) -> Task:

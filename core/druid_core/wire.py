@@ -5,10 +5,11 @@ Attributes are snake_case in Python and camelCase on the wire, models are frozen
 the way in (as Druid does) and nulls are written on the way out (as Druid does).
 """
 
-from typing import Any
+import re
+from typing import Any, cast
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 def camel(name: str) -> str:
@@ -39,3 +40,36 @@ class WireModel(BaseModel):
     def to_json(self) -> bytes:
         """The JSON text of `to_wire`, UTF-8, keys in the order in which the model declares them."""
         return orjson.dumps(self.to_wire())
+
+
+def what_is_wrong(error: ValidationError, raw: object) -> tuple[str, str]:
+    """
+    The path of the first field that is wrong in the JSON `raw`, empty for all of it, and what is wrong with it.
+
+    In words for whoever wrote the JSON: without the branches of unions and the names of classes.
+    """
+    first = error.errors(include_url=False)[0]
+    return _path_in(raw, first["loc"], missing=first["type"] in ("missing", "extra_forbidden")), _plain(first["msg"])
+
+
+def _path_in(raw: object, steps: tuple[int | str, ...], *, missing: bool) -> str:
+    """What is no field of `raw` is the branch of a union, unless it is the field that is missing."""
+    path: list[str] = []
+    at = raw
+    for step in steps:
+        if isinstance(at, dict) and step in at:
+            at = cast("dict[object, object]", at)[step]
+        elif isinstance(at, list) and isinstance(step, int) and step < len(cast("list[object]", at)):
+            at = cast("list[object]", at)[step]
+        elif not (missing and step == steps[-1]):
+            continue
+        path.append(str(step))
+    return ".".join(path)
+
+
+def _plain(words: str) -> str:
+    words = _OBJECT.sub("a JSON object", words.removeprefix("Value error, ").replace("a valid list", "a JSON list"))
+    return words.replace("Extra inputs are not permitted", "It means nothing here")
+
+
+_OBJECT = re.compile(r"a valid dictionary( or (instance of \w+|object to extract fields from))?")

@@ -226,3 +226,43 @@ async def test_segments_outside_of_its_lock_are_not_published(overlord: AsyncCli
             answer = await peon.send(f"segmentTransactional{kind}", segments=outside)
             assert answer.status_code == 500, answer.text
             assert "covered by" in answer.json()["error"]
+
+
+async def test_a_caller_who_goes_away_within_his_body_is_no_error_of_ours(database_url: str) -> None:
+    port = free_port()
+    async with serving(database_url, port) as process, AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        await ready(client)
+        for path in (f"{V1}/task", f"{V1}/action", f"{V1}/taskStatus"):
+            head = f"POST {path} HTTP/1.1\nHost: x\nContent-Type: application/json\nContent-Length: 100"
+            _, writer = await _raw(port, head)
+            writer.write(b'{"type":')
+            await writer.drain()
+            await asyncio.sleep(0.2)
+            writer.close()
+        await asyncio.sleep(0.3)
+        assert await _is_well(port)
+        process.terminate()
+        _, errors = await process.communicate()
+    assert b"Traceback" not in errors
+    assert b"ERROR" not in errors
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "field"),
+    [
+        ("datasources/web%2F..%2Fsecret", 400, "dataSource"),
+        ("pendingSegments/..", 400, "dataSource"),
+        ("supervisor/a%2Fb", 400, "supervisorId"),
+        ("nowhere/a%2Fb", 400, "path"),
+        ("task/a%2Fb", 500, "taskId"),
+    ],
+)
+async def test_a_name_with_a_slash_is_refused_by_the_field_that_it_is(
+    served: tuple[int, Any], path: str, status: int, field: str
+) -> None:
+    reader, writer = await _raw(served[0], f"DELETE {V1}/{path} HTTP/1.1\nHost: x\nConnection: close")
+    async with asyncio.timeout(10):
+        answer = (await reader.read()).decode()
+    writer.close()
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert f"Invalid value for field [{field}]: Value [" in answer

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -16,7 +17,17 @@ from tests.support.overlord_calls import V1
 from tests.support.task_specs import index_parallel, noop
 
 CANARY = "c4n4ry-tweets-here"
-CONTEXT = {"password": CANARY, "tags": {"apiKey": CANARY}, "list": [{"token": CANARY}]}
+CONTEXT = {
+    **dict.fromkeys(("pass", "pwd", "auth", "cookie", "bearer", "sas", "sig", "jwt", "connectionString"), CANARY),
+    "jaas": f'org.apache.PlainLoginModule required username="a" password="{CANARY}";',
+    "json": f'{{"password":"{CANARY}"}}',
+    "header": f"Authorization: Bearer {CANARY}",
+    "key": f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----",
+    f"http://me:{CANARY}@example.org/": "a map's key",
+    "password": CANARY,
+    "tags": {"apiKey": CANARY},
+    "list": [{"token": CANARY}],
+}
 
 
 @pytest.fixture
@@ -35,7 +46,7 @@ def http_task(task_id: str, **source: Any) -> dict[str, Any]:
     task = index_parallel(task_id, context=CONTEXT)
     good = {
         "type": "http",
-        "uris": [f"https://me:{CANARY}@example.org/a.json?sig={CANARY}"],
+        "uris": [f"https://me:{CANARY}@example.org/a.json?sig={CANARY}&%74oken={CANARY}"],
         "httpAuthenticationUsername": "me",
         "httpAuthenticationPassword": {"type": "default", "password": CANARY},
     }
@@ -113,6 +124,39 @@ def files_with_canary(folder: Path) -> list[Path]:
 
 _OF_TASK = ("", "/status", "/explain", "/log", "/reports", "/segments")
 _LISTS = ("tasks", "workers", "worker", "worker/history", "k8s/taskrunner/executionconfig")
+
+
+ADDRESS = f"http://u:{CANARY}@h/"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("supervisor", {"type": ADDRESS}),
+        ("supervisor", {"type": "autocompact", "spec": {"dataSource": "a", "engine": ADDRESS}}),
+        ("action", {"task": {"id": "a"}, "action": {"type": ADDRESS}}),
+        ("action", {"task": {"id": "a"}, "action": {"type": "lockRelease", "interval": ADDRESS}}),
+        ("action", {"task": {"id": ADDRESS}, "action": {"type": "lockRelease", "interval": "2026/2027"}}),
+        ("task", {"type": ADDRESS}),
+        ("task", {"type": "noop", "id": ADDRESS}),
+        ("task", {"type": "noop", "context": {"priority": f"password={CANARY}"}}),
+        ("lockedIntervals", [{"datasource": "a", "intervals": ADDRESS}]),
+        ("datasources/a/markUnused", {"interval": ADDRESS}),
+        ("datasources/a/markUnused", {"segmentIds": ["x"], "versions": [ADDRESS], "interval": ADDRESS}),
+        ("k8s/taskrunner/executionconfig", {"podTemplateSelectStrategy": {"type": ADDRESS}}),
+        ("compaction/config/datasources/a", {"dataSource": "a", "engine": ADDRESS}),
+        ("../../../nemeton/v1/queue/config", {"dataSources": {"a": {"notBefore": ADDRESS}}}),
+        (f"tasks?state={quote(ADDRESS)}", None),
+        (f"tasks?createdTimeInterval={quote(ADDRESS, safe='')}", None),
+        (f"tasks?limit=1&after={quote(ADDRESS, safe='')}", None),
+        (f"task/{quote('http:__x?token=' + CANARY, safe='')}", None),
+    ],
+)
+async def test_a_refusal_covers_what_it_repeats(overlord: AsyncClient, path: str, body: Any) -> None:
+    overlord.headers.update(basic("admin", f"first-{CANARY}"))
+    answer = await (overlord.get(f"{V1}/{path}") if body is None else overlord.post(f"{V1}/{path}", json=body))
+    assert answer.status_code in (400, 404, 500), answer.text
+    assert CANARY not in answer.text
 
 
 async def test_settings_show_that_there_are_secrets_and_not_which(overlord: AsyncClient) -> None:

@@ -409,6 +409,7 @@ async def test_the_configuration_is_read_back_whole_and_its_changes_are_kept(ove
         ({"dataSources": {"web": {"notBefore": "tomorrow"}}}, "dataSources.web.notBefore"),
         ({"dataSources": {"web": {"startsPerMinute": 0}}}, "dataSources.web.startsPerMinute"),
         ({"dataSources": {"web": {"paused": "yes"}}}, "dataSources.web.paused"),
+        ({"dataSources": {"web": []}}, "dataSources.web"),
         ([], "the body"),
     ],
 )
@@ -418,6 +419,7 @@ async def test_a_configuration_that_cannot_be_meant_is_refused_by_field(
     answer = await overlord.post(CONFIG, json=body)
     assert answer.status_code == 400
     assert f"Cannot read {where} of the queue's configuration" in answer.text
+    assert not any(word in answer.text for word in ("java.", "Json", "instance of", "dictionary")), "words, not code"
     assert await pool.fetchval("SELECT count(*) FROM druid_config") == 0
 
 

@@ -527,3 +527,14 @@ def test_a_permission_is_for_whole_names_of_its_type_and_action() -> None:
 )
 def test_the_datasources_of_a_supervisor_are_found_in_any_type(spec: Any, expected: list[str]) -> None:
     assert data_sources_of(spec) == expected
+
+
+@pytest.mark.usefixtures("tasks")
+async def test_a_page_after_a_task_that_may_not_be_seen_is_a_page_after_none(overlord: AsyncClient) -> None:
+    ana = await made_caller(overlord, "ana", permission("DATASOURCE", "web", "READ"))
+    answers = [
+        await overlord.get(f"{V1}/tasks?limit=1&after={task_id}", headers=ana)
+        for task_id in ("of shop", "of shoe", "of web")
+    ]
+    assert [answer.status_code for answer in answers] == [400, 400, 200]
+    assert answers[0].text.replace("of shop", "of shoe") == answers[1].text

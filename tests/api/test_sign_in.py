@@ -359,3 +359,12 @@ async def test_with_none_runners_are_asked_once_there_is_a_secret(settings: Over
         assert (await client.post(path, json=[])).status_code == 401
         assert (await client.post(path, json=[], headers=bearer(RUNNER_TOKEN))).status_code == 200
         assert (await client.post(f"{V1}/task", json=noop("t"))).status_code == 200
+
+
+async def test_a_bearer_that_no_attempt_can_have_is_nobody_known(overlord: AsyncClient) -> None:
+    answer = await overlord.get(f"{V1}/tasks", headers=bearer("garbage"))
+    assert answer.status_code == 401
+    assert answer.headers.get_list("www-authenticate") == ['Basic realm="druid"', 'Bearer realm="druid"']
+    void = await overlord.get(f"{V1}/tasks", headers=bearer("x" * 43))
+    assert void.status_code == 403, "a peon whose token is void does not ask again"
+    assert void.json()["errorMessage"] == "This token belongs to no attempt of a task"

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from druid_core.action import SurrogateAction, TaskAction
 from druid_core.errors import InvalidInput
+from druid_core.wire import what_is_wrong
 
 _ACTION: TypeAdapter[TaskAction] = TypeAdapter(TaskAction)
 
@@ -76,9 +77,8 @@ def parse_action(raw: object) -> ActionRequest:
     try:
         return ActionRequest(task_id, _ACTION.validate_python(fields))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or str(kind)
-        raise InvalidInput(f"Invalid value of [{where}] in action [{kind}]: {first['msg']}") from error
+        where, words = what_is_wrong(error, fields)
+        raise InvalidInput(f"Invalid value of [{where or kind}] in action [{kind}]: {words}") from error
 
 
 def innermost(action: TaskAction) -> TaskAction:

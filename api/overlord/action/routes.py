@@ -27,7 +27,7 @@ from overlord.metrics import meters
 from overlord.problems import Forbidden, problem_of
 from overlord.replica import Replica, replica_of
 from overlord.task.token import attempt_token, bearer
-from overlord.web import empty_answer, is_json, json_answer, json_body
+from overlord.web import empty_answer, is_json, json_answer, json_body, words_of
 
 router = APIRouter(prefix="/druid/indexer/v1")
 router.include_router(lock_listing.router)
@@ -52,7 +52,7 @@ async def do_action(request: Request) -> Response:
     try:
         asked = parse_action(await json_body(request))
     except InvalidInput as error:
-        return json_answer({"error": str(error)}, 400)
+        return json_answer({"error": words_of(error, request)}, 400)
     try:
         kind = asked.action.type
         parent = request.headers.get(tracing.TRACEPARENT)
@@ -71,7 +71,10 @@ async def do_action(request: Request) -> Response:
         raise
     except NemetonError as error:
         # Java's peon would take another code for the end of the world
-        return json_answer({"error": _java_text(error)}, problem_of(error).status if _is_ours(request, token) else 500)
+        return json_answer(
+            {"error": _java_text(error, words_of(error, request))},
+            problem_of(error).status if _is_ours(request, token) else 500,
+        )
 
 
 async def _perform(replica: Replica, asked: ActionRequest, token: str | None) -> Any:
@@ -119,7 +122,7 @@ def _for_an_unknown_task(task_id: str, action: TaskAction) -> list[Any]:
     raise InactiveTask(task_id)
 
 
-def _java_text(error: NemetonError) -> str:
+def _java_text(error: NemetonError, words: str) -> str:
     """Druid puts the exception's class before its text."""
     kind = "java.util.common.ISE" if isinstance(error, InactiveTask) else "error.DruidException"
-    return f"org.apache.druid.{kind}: {error}"
+    return f"org.apache.druid.{kind}: {words}"

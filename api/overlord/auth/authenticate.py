@@ -21,7 +21,7 @@ from overlord.auth.password import Passwords
 from overlord.auth.web_token import BadWebToken, WebTokens
 from overlord.db.pool import Pool, connection
 from overlord.problems import Forbidden, NotSignedIn, TooManyRequests
-from overlord.task.token import attempt_token, basic, bearer, task_of_token
+from overlord.task.token import attempt_token, basic, bearer, may_be_attempts, task_of_token
 
 Network = IPv4Network | IPv6Network
 
@@ -71,6 +71,8 @@ class Authenticators:
         if token is not None:
             if self.web_tokens is not None and "." in token:
                 return await self._of_web_token(token, address, state.pool)
+            if not may_be_attempts(token):
+                raise NotSignedIn("The bearer token is none of a kind that is known here", self.challenges)
             return await _of_attempt(state.pool, token)
         if (shown := attempt_token(authorization)) is not None:
             return await _of_attempt(state.pool, shown)

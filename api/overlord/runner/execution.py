@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from druid_core.errors import InvalidInput, InvalidTask
-from druid_core.wire import WireModel
+from druid_core.wire import WireModel, what_is_wrong
 from overlord import configuration
 from overlord.audit import author_of
 from overlord.db import hints
@@ -115,9 +115,8 @@ def _parse(raw: Any) -> ExecutionConfig:
     try:
         return _CONFIG.validate_python(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(step) for step in first["loc"]) or "the body"
-        raise InvalidTask(f"Cannot read {where} of the execution config: {first['msg']}") from error
+        where, words = what_is_wrong(error, raw)
+        raise InvalidTask(f"Cannot read {where or 'the body'} of the execution config: {words}") from error
 
 
 def _readable(config: dict[str, Any] | None) -> ExecutionConfig:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from druid_core.errors import InvalidInput
 from druid_core.runner import AttemptReport, RunnerAnnouncement, RunnerOrders
+from druid_core.wire import what_is_wrong
 from overlord.db import hints
 from overlord.db.pool import connection, transaction
 from overlord.replica import Replica, replica_of
@@ -75,10 +76,12 @@ async def report(request: Request) -> Response:
     """Safe to repeat. The answer says that all of it is written down."""
     if not is_json(request):
         return empty_answer(415)
+    raw = await json_body(request)
     try:
-        taken = _REPORTS.validate_python(await json_body(request))
+        taken = _REPORTS.validate_python(raw)
     except ValidationError as error:
-        raise InvalidInput(f"No list of attempt reports: {error.errors()[0]['msg']}") from error
+        where, words = what_is_wrong(error, raw)
+        raise InvalidInput(f"No list of attempt reports: {where + ': ' if where else ''}{words}") from error
     await reports.take(replica_of(request), taken)
     return json_answer({})
 
@@ -104,12 +107,12 @@ async def explain(request: Request) -> Response:
 
 
 async def _announcement(request: Request) -> RunnerAnnouncement:
+    raw = await json_body(request)
     try:
-        return _ANNOUNCEMENT.validate_python(await json_body(request))
+        return _ANNOUNCEMENT.validate_python(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidInput(f"No announcement of a runner: {where}: {first['msg']}") from error
+        where, words = what_is_wrong(error, raw)
+        raise InvalidInput(f"No announcement of a runner: {where or 'the body'}: {words}") from error
 
 
 async def _hear(replica: Replica, runner: RunnerAnnouncement) -> Orders:

@@ -13,11 +13,12 @@ from starlette.responses import Response
 
 from druid_core.errors import InvalidInput
 from druid_core.interval import ETERNITY, Interval
+from druid_core.redaction import without_secrets
 from overlord import audit
 from overlord.db.pool import Connection, transaction
 from overlord.replica import replica_of
 from overlord.segment import mark
-from overlord.web import empty_answer, is_json, json_answer, json_body, may_be_json, raw_json_answer
+from overlord.web import empty_answer, is_json, json_answer, json_body, may_be_json, raw_json_answer, words_of
 
 router = APIRouter(prefix="/druid/indexer/v1/datasources", tags=["Segments"])
 
@@ -105,7 +106,7 @@ async def _filtered(
         try:
             wanted = Interval.parse(str(interval))
         except InvalidInput as error:
-            return json_answer({"error": str(error)}, 400)
+            return json_answer({"error": words_of(error, request)}, 400)
         return await _changed(request, by_interval(wanted, _texts("versions", versions)))
     return await _changed(request, by_ids(_texts("segmentIds", ids) or []))
 
@@ -141,7 +142,7 @@ def _no_segment_id(data_source: str, segment_id: str) -> Response:
 
 def _refused(words: str) -> Response:
     """Druid's words as they are, under the media type of JSON."""
-    return raw_json_answer(words.encode(), 400)
+    return raw_json_answer(without_secrets(words).encode(), 400)
 
 
 def _texts(name: str, raw: object) -> list[str] | None:

@@ -130,10 +130,13 @@ async def tasks(tx: Connection, wanted: TaskFilter) -> AsyncIterator[list[dict[s
         raise InvalidInput(f"Invalid value for max: [{wanted.max_finished}] is negative")
     page, after = wanted.page, None
     if page is not None and page.after is not None:
-        row = await tx.fetchrow("SELECT active, created_date, id FROM druid_tasks WHERE id = $1", page.after)
-        if row is None:
+        row = await tx.fetchrow(
+            "SELECT active, created_date, id, datasource FROM druid_tasks WHERE id = $1", page.after
+        )
+        # a task that may not be seen is as good as none: where a page begins would tell that it is there, and when
+        if row is None or (wanted.is_visible is not None and not wanted.is_visible(row["datasource"])):
             raise NoSuchPage(f"Invalid value for after: no task has the id [{page.after}]")
-        after = _After(*row.values())
+        after = _After(row["active"], row["created_date"], row["id"])
     left = None if page is None else page.limit
     if wanted.state in (None, "complete") and (after is None or not after.active):
         async for batch in _finished(tx, wanted, _least(wanted.max_finished, left), after):

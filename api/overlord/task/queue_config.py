@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_vali
 
 from druid_core.errors import InvalidInput, InvalidTask
 from druid_core.instant import format_instant, parse_instant
-from druid_core.wire import WireModel
+from druid_core.wire import WireModel, what_is_wrong
 from overlord.db.pool import Connection
 
 CONFIG_KEY = "nemeton.queue.config"
@@ -176,9 +176,8 @@ def _parse(model: TypeAdapter[Told], raw: Any) -> Told:
     try:
         return model.validate_python(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(step) for step in first["loc"]) or "the body"
-        raise InvalidTask(f"Cannot read {where} of the queue's configuration: {first['msg']}") from error
+        where, words = what_is_wrong(error, raw)
+        raise InvalidTask(f"Cannot read {where or 'the body'} of the queue's configuration: {words}") from error
 
 
 def _readable(payload: bytes | None) -> QueueConfig:

@@ -1,7 +1,6 @@
 """Task endpoints: submit, look at, list, shut down. Druid: OverlordResource"""
 
 from dataclasses import replace
-from typing import Any
 
 import orjson
 from fastapi import APIRouter
@@ -9,10 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from druid_core import tracing
-from druid_core.errors import InvalidInput, NemetonError
+from druid_core.errors import InvalidInput
 from druid_core.interval import Interval
 from druid_core.java_task import SUB_TASK_TYPES
-from druid_core.redaction import covered, secrets_in
 from druid_core.runner import RUNNER_HEADER, SUBMITTER_HEADER, Explanation
 from druid_core.task import inject_context, parse_task, redacted
 from overlord import audit
@@ -72,15 +70,6 @@ async def submit_task(request: Request) -> Response:
     raw = await json_body(request)
     if raw is None:
         raise Unreadable("The request body holds no task")
-    try:
-        return await _submit(request, raw)
-    except NemetonError as error:
-        # a refusal may quote what it refuses
-        error.args = (covered(str(error), secrets_in(raw)),)
-        raise
-
-
-async def _submit(request: Request, raw: Any) -> Response:
     replica = replica_of(request)
     settings = replica.settings
     parent = request.headers.get(tracing.TRACEPARENT)

@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -47,6 +48,14 @@ def mint(secret: bytes, task_id: str, attempt: int) -> str:
     """The token of one attempt, 43 characters that are safe in a header."""
     mac = hmac.digest(secret, f"{attempt}:{task_id}".encode(), hashlib.sha256)
     return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+
+def may_be_attempts(token: str) -> bool:
+    """Whether a text has the form that `mint` gives to tokens."""
+    return _FORM.fullmatch(token) is not None
+
+
+_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def digest(token: str) -> bytes:

@@ -17,13 +17,29 @@ from druid_core.input_policy import InputPolicy
 
 
 def guarded_pool(policy: InputPolicy, **options: Any) -> urllib3.PoolManager:
-    """A pool whose connections raise TaskFailure where `policy` does not let them lead."""
-    pool = urllib3.PoolManager(**options)
+    """A pool that raises TaskFailure where `policy` does not let a connection lead, or a redirect what no HTTP is."""
+    pool = _GuardedManager(**options)
     pool.pool_classes_by_scheme = {  # pyright: ignore[reportAttributeAccessIssue]  # what makes a pool, too
         "http": partial(_GuardedPool, _policy=policy),
         "https": partial(_GuardedTlsPool, _policy=policy),
     }
     return pool
+
+
+class _GuardedManager(urllib3.PoolManager):
+    def connection_from_host(
+        self,
+        host: str | None,
+        port: int | None = None,
+        scheme: str | None = "http",
+        pool_kwargs: dict[str, Any] | None = None,
+    ) -> urllib3.HTTPConnectionPool:
+        """Asked before every connection, the first one and each that a redirect leads to."""
+        if scheme not in self.pool_classes_by_scheme:
+            raise TaskFailure(f"inputSource may not follow a redirect to [{scheme}:]: only http and https are followed")
+        if not host:
+            raise TaskFailure(f"inputSource may not follow a redirect to [{scheme}://]: it names no host")
+        return super().connection_from_host(host, port, scheme, pool_kwargs)
 
 
 class _GuardedConnection(HTTPConnection):

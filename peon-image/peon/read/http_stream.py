@@ -6,7 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import urllib3
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProtocolError, SSLError
+from urllib3.exceptions import (
+    HTTPError,
+    LocationValueError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ResponseError,
+    SSLError,
+)
 from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from druid_core.errors import TaskFailure
@@ -80,7 +89,13 @@ class HttpStream(io.RawIOBase):
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 response = self._request()
+            except LocationValueError as error:  # no later try makes an address of it
+                raise TaskFailure(
+                    f"Cannot read [{self._uri}]: it is no address, or redirects to none: {error}"
+                ) from error
             except (HTTPError, OSError) as error:
+                if isinstance(error, MaxRetryError) and isinstance(error.reason, ResponseError):
+                    raise TaskFailure(f"Cannot read [{self._uri}]: it redirects from address to address") from error
                 if attempt == _ATTEMPTS:
                     raise TaskFailure(
                         f"Cannot read [{self._uri}] after {attempt} attempts: {_why(error)}; "

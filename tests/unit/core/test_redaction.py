@@ -1,5 +1,6 @@
 """Secrets of a spec: which they are, that they are covered, and that nothing else is."""
 
+import time
 from typing import Any
 
 import orjson
@@ -36,6 +37,31 @@ CANARY = "c4n4ry/tweet"
         {"uris": [f"https://me:a b?{CANARY}@example.org/a?sig={CANARY}"]},
         {"connectURI": f"jdbc:postgresql://me:{CANARY}@example.org/db?password={CANARY}"},
         {"uris": [f"https://example.org/a,https://me:{CANARY.replace('/', '%2F')}@example.org/b"]},
+        {"uris": [f"https://example.org/a?%74oken={CANARY}"]},
+        {"uris": [f"https://example.org/a?part=1&pass%77ord={CANARY}"]},
+        {"uris": [f"https://example.org/a?%2574oken={CANARY}"]},
+        {f"https://me:{CANARY.replace('/', '%2F')}@example.org/a": "as the key of a map"},
+        {"note": f'org.apache.PlainLoginModule required username="a" password="{CANARY}";'},
+        {"note": f'{{"password":"{CANARY}"}}'},
+        {"note": f'{{"secrets":["{CANARY}"]}}'},
+        {"note": f'EXTERN(\'{{"password":"{CANARY}"}}\')'},
+        {"note": f'a text of {{\\"password\\": \\"{CANARY}\\"}}'},
+        {"note": f"user=a password={CANARY}"},
+        {"note": f"Server=a;Pwd={CANARY};AccountKey={CANARY}"},
+        {"note": f"Authorization: Bearer {CANARY}"},
+        {"note": f"Authorization: Basic {CANARY}"},
+        {"note": f"Bearer {CANARY}"},
+        {"note": f"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n{CANARY}\n-----END RSA PRIVATE KEY-----"},
+        {"note": f"see https://me:{CANARY.replace('/', '%2F')}@example.org/a"},
+        {"note": f"see https://example.org/a?token={CANARY}, or not"},
+        *(
+            {"context": {name: CANARY}}
+            for name in (
+                *("pass", "pwd", "auth", "authorization", "cookie", "bearer", "sas", "sig", "signature", "jwt"),
+                *("connectionString", "dbPass", "db.pwd", "Set-Cookie", "accountKey"),
+            )
+        ),
+        *({"uris": [f"https://example.org/a?{name}={CANARY}"]} for name in ("pass", "cookie", "sas", "jwt", "auth")),
     ],
 )
 def test_a_secret_is_covered_wherever_a_spec_may_have_it(raw: dict[str, Any]) -> None:
@@ -60,6 +86,16 @@ def test_what_helps_to_find_a_secret_stays() -> None:
         {"maxTokens": 7, "tokenized": True, "key": None},
         {"uris": ["https://example.org/key/a?part=1", "s3://bucket/token=1/a", "http://[::1]:80/@a?countryCode=fr"]},
         {"uris": ["https://example.org:8443/packages/@scope/a@1.2?encode=no"]},
+        {"dimensions": ["pass", "auth", {"name": "cookie", "type": "string"}], "metric": {"fieldName": "sig"}},
+        {"columnTypes": {"pass": "string", "auth": "long"}, "auth": "basic", "pass": 7, "signature": ["a", "b"]},
+        {"type": "regex", "pattern": "token=(.*) password=([a-z]+)", "expression": "concat(token, 'password=x')"},
+        {
+            "baseDir": "/data/token=1/password=2",
+            "filter": "*.json",
+            "note": "Basic authentication is no bearer of news",
+        },
+        {"note": "password=${env:DB_PASSWORD} a == b, token == 'x' design=fine"},
+        {"inputSource": {"type": "inline", "data": '{"password": "of a row", "token": "too"}'}},
         {"inputSource": {"type": "inline", "data": "see https://me:word@example.org?sig=1"}},
     ],
 )
@@ -98,3 +134,22 @@ def test_what_lies_too_deep_is_covered_whole() -> None:
 def test_covering_twice_is_covering_once(raw: Any) -> None:
     shown = without_secrets({"password": "hunter2", "rest": raw})
     assert without_secrets(shown) == shown
+
+
+def test_addresses_that_look_alike_when_covered_both_stay_as_keys() -> None:
+    shown = without_secrets({"http://a:one1@h/": 1, "http://a:two2@h/": 2})
+    assert shown == {f"http://a:{COVER}@h/": 1, f"http://a:{COVER}@h/*": 2}
+
+
+def test_a_refusal_is_a_text_that_may_quote_an_address() -> None:
+    assert without_secrets("Unknown type [http://u:hunter2@h/] of it") == f"Unknown type [http://u:{COVER}@h/] of it"
+
+
+@pytest.mark.parametrize(
+    "piece", ["a ", "://", "token=", "http://a@", "basic ", "?a&", "-----BEGIN PRIVATE KEY-----", 'x="', 'token\\"=']
+)
+def test_a_long_text_is_looked_through_in_one_go(piece: str) -> None:
+    text = piece * (400_000 // len(piece))
+    began = time.process_time()
+    without_secrets({"note": text})
+    assert time.process_time() - began < 5, "a second pass for each place would take minutes"

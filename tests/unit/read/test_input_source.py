@@ -88,10 +88,17 @@ class _Server(BaseHTTPRequestHandler):
     ranges: ClassVar[bool] = True
     requests: ClassVar[list[Message]] = []
     failures: ClassVar[list[int]] = []
+    redirect: ClassVar[str | None] = None
 
     def do_GET(self) -> None:
         cls = type(self)
         cls.requests.append(self.headers)
+        if cls.redirect is not None:
+            self.send_response(302)
+            self.send_header("Location", cls.redirect)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if cls.failures or self.path != "/data.json":
             self.send_error(cls.failures.pop() if cls.failures else 404)
             return
@@ -114,7 +121,7 @@ class _Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def http() -> Iterator[str]:
-    _Server.breaks, _Server.ranges, _Server.failures = 0, True, []
+    _Server.breaks, _Server.ranges, _Server.failures, _Server.redirect = 0, True, [], None
     _Server.requests = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Server)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -279,6 +286,32 @@ def test_a_busy_server_is_asked_again_after_growing_pauses(http: str) -> None:
     pauses: list[float] = []
     assert _read(f"{http}/data.json", pauses) == DATA
     assert pauses == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("location", "why"),
+    [
+        ("file:///etc/passwd", "inputSource may not follow a redirect to [file:]: only http and https are followed"),
+        ("ftp://example.org/a", "inputSource may not follow a redirect to [ftp:]: only http and https are followed"),
+        ("http://:80/a", "inputSource may not follow a redirect to [http://]: it names no host"),
+        ("http://169.254.169.254/a", "its address 169.254.169.254 is denied"),
+    ],
+)
+def test_a_redirect_that_can_never_work_is_not_tried_again(http: str, location: str, why: str) -> None:
+    _Server.redirect = location
+    pauses: list[float] = []
+    with pytest.raises(TaskFailure) as failure:
+        _read(f"{http}/data.json", pauses)
+    assert why in str(failure.value)
+    assert (len(_Server.requests), pauses) == (1, [])
+
+
+def test_a_circle_of_redirects_is_gone_round_once(http: str) -> None:
+    _Server.redirect = "/data.json"
+    pauses: list[float] = []
+    with pytest.raises(TaskFailure, match="it redirects from address to address"):
+        _read(f"{http}/data.json", pauses)
+    assert (len(_Server.requests), pauses) == (6, [])
 
 
 def test_patience_ends(http: str) -> None:
