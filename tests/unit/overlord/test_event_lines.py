@@ -57,6 +57,13 @@ def test_what_libraries_log_is_json_too(capsys: pytest.CaptureFixture[str]) -> N
     assert [line["event"] for line in _lines(capsys)] == ["one of {'a': 1}", "1 percent"]
 
 
+def test_a_lost_database_connection_is_told_by_ours_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    events.configure("json")
+    logging.getLogger("asyncpg.pool").warning("Failed to restore the pool connection floor; retrying")
+    logging.getLogger("asyncpg.pool").error("of another kind")
+    assert [line["event"] for line in _lines(capsys)] == ["of another kind"]
+
+
 def test_a_text_line_is_for_people_and_percent_signs_are_no_formats(capsys: pytest.CaptureFixture[str]) -> None:
     events.configure("text")
     events.warning("100%s sure", task_id="a%d")
