@@ -17,6 +17,7 @@ from druid_core import tracing
 from druid_core.errors import NemetonError
 from overlord import events
 from overlord.app import create_app
+from overlord.auth.authenticate import is_within, parse_networks
 from overlord.head_limit import limited_http
 from overlord.settings import OverlordSettings
 
@@ -103,6 +104,8 @@ def run(settings: OverlordSettings) -> None:
     Raises Unavailable where the database does not answer for too long, InvalidInput where a setting makes no sense.
     """
     events.configure(settings.log_format)
+    for why in log_storage_doubts(settings):
+        events.warning(why, setting="NEMETON_TASK_LOGS")
     if settings.tracing:
         tracing.start("nemeton-overlord")
     app = create_app(settings)
@@ -133,6 +136,21 @@ def run(settings: OverlordSettings) -> None:
     tracing.stop()
     if not server.started and not server.should_exit:
         sys.exit(1)
+
+
+def log_storage_doubts(settings: OverlordSettings) -> list[str]:
+    """What whoever looks for a log will miss: said at the start, where it can still be mended."""
+    if not settings.task_logs:
+        return ["no log storage is set: logs and reports of finished tasks cannot be read"]
+    scheme, separator, _ = settings.task_logs.partition("://")
+    is_folder = not separator or scheme == "file"
+    if is_folder and not is_within(settings.host, _THIS_MACHINE):
+        return ["log storage is a folder: replicas and runners on other machines must have the same one mounted there"]
+    return []
+
+
+_THIS_MACHINE = parse_networks(("127.0.0.0/8", "::1/128"))
+"""Who listens there alone has nobody on other machines."""
 
 
 def main() -> None:

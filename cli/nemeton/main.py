@@ -119,7 +119,11 @@ def overlord(
     port: Annotated[int, typer.Option(envvar="NEMETON_PORT", min=0, max=65535, help="The port to listen on.")] = 8090,
     task_logs: Annotated[
         str | None,
-        typer.Option(envvar="NEMETON_TASK_LOGS", help="URL for logs and reports: file://, s3://, gs://, az://."),
+        typer.Option(
+            envvar="NEMETON_TASK_LOGS",
+            help="URL for logs and reports: file://, s3://, gs://, az://; one that all replicas and runners share. "
+            "By default there is none, and logs of finished tasks are not kept.",
+        ),
     ] = None,
 ) -> None:
     """
