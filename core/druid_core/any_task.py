@@ -1,11 +1,13 @@
 """What all tasks have, whoever runs them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
-from druid_core.errors import InvalidInput, InvalidTask
+from druid_core.errors import InvalidTask
+from druid_core.lock import LockType
 from druid_core.spec.jackson import Map, PrimitiveInt, SpecModel, Text, read_int
 from druid_core.task_id import check_name, check_storable
 
@@ -16,8 +18,12 @@ FORCE_TIME_CHUNK_LOCK = "forceTimeChunkLock"
 """Context key: lock whole chunks of time. Druid: Tasks.FORCE_TIME_CHUNK_LOCK_KEY"""
 LOCK_TIMEOUT = "taskLockTimeout"
 """Context key: how long to wait for locks, in milliseconds. Druid: Tasks.LOCK_TIMEOUT_KEY"""
+LOCK_TYPE = "taskLockType"
+"""Context key: how to lock, where `useConcurrentLocks` does not say it. Druid: Tasks.TASK_LOCK_TYPE"""
 PRIORITY = "priority"
 """Context key. Druid: Tasks.PRIORITY_KEY"""
+
+_MILLISECONDS = re.compile(r"[0-9]{1,18}")
 
 
 class TaskResource(SpecModel):
@@ -65,13 +71,20 @@ class BaseTask(SpecModel):
         if self.context.get(PRIORITY) is not None:
             read_int(self.context[PRIORITY])
         _read_lock_timeout(self.context)
+        _check_lock_type(self.context)
 
 
 def _read_lock_timeout(context: Mapping[str, Any]) -> int | None:
     value = context.get(LOCK_TIMEOUT)
     if value is None:
         return None
-    try:
-        return read_int(value)
-    except InvalidInput as error:
-        raise InvalidTask(f"context [{LOCK_TIMEOUT}] must be a whole number of milliseconds, not [{value}]") from error
+    if isinstance(value, bool | float) or not _MILLISECONDS.fullmatch(str(value)):
+        raise InvalidTask(f"context [{LOCK_TIMEOUT}] must be a whole number of milliseconds, not [{value}]")
+    return int(value)
+
+
+def _check_lock_type(context: Mapping[str, Any]) -> None:
+    """Here and not in the peon, as a spec that cannot run is refused by whoever takes it."""
+    value = context.get(LOCK_TYPE)
+    if value is not None and str(value) not in set(LockType):
+        raise InvalidTask(f"context [{LOCK_TYPE}] must be one of {', '.join(LockType)}, not [{value}]")

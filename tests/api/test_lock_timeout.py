@@ -1,5 +1,8 @@
 """Tasks that wait for locks in the queue: for how long, and what they are told."""
 
+from typing import Any
+
+import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
@@ -59,10 +62,31 @@ async def test_the_time_of_a_task_that_another_program_stored_begins_when_it_is_
     assert "taskLockTimeout" in await failed(overlord, "stored")
 
 
-async def test_a_time_that_is_no_number_is_refused_by_name(overlord: AsyncClient) -> None:
-    response = await overlord.post(f"{V1}/task", json=index_parallel("x", context={"taskLockTimeout": "soon"}))
+@pytest.mark.parametrize("value", ["soon", -1, "-1", 1.5, True, [1], 10**18])
+async def test_a_time_that_is_no_number_is_refused_by_name(overlord: AsyncClient, value: Any) -> None:
+    response = await overlord.post(f"{V1}/task", json=index_parallel("x", context={"taskLockTimeout": value}))
     assert response.status_code == 400
-    assert "[taskLockTimeout] must be a whole number of milliseconds, not [soon]" in response.json()["error"]
+    assert f"[taskLockTimeout] must be a whole number of milliseconds, not [{value}]" in response.json()["error"]
+
+
+async def test_a_task_may_wait_for_a_month(overlord: AsyncClient) -> None:
+    await submit(overlord, index_parallel("patient", context={"taskLockTimeout": 30 * 86_400_000}))
+
+
+async def test_a_kind_of_lock_that_there_is_not_is_refused_at_submission(overlord: AsyncClient) -> None:
+    response = await overlord.post(f"{V1}/task", json=index_parallel("x", context={"taskLockType": "BOGUS"}))
+    assert response.status_code == 400
+    words = "context [taskLockType] must be one of EXCLUSIVE, SHARED, REPLACE, APPEND, not [BOGUS]"
+    assert words in response.json()["error"]
+
+
+@pytest.mark.parametrize("intervals", [["2020-01-01/2020-01-01"], ["2020-01-01/PT0S", "2021-01-01/2021-01-01"]])
+async def test_intervals_without_any_time_in_them_are_refused(overlord: AsyncClient, intervals: list[str]) -> None:
+    task = index_parallel("x", context={})
+    task["spec"]["dataSchema"]["granularitySpec"]["intervals"] = intervals
+    response = await overlord.post(f"{V1}/task", json=task)
+    assert response.status_code == 400
+    assert "hold no time" in response.json()["error"]
 
 
 async def test_a_task_does_not_begin_with_a_lock_that_its_group_has_lost(

@@ -142,6 +142,10 @@ class GranularitySpec(SpecModel):
         return {**raw, "type": kind, "intervals": list(_intervals(cast("list[Any]", given), java_class))}
 
     def check(self) -> None:
+        if self.intervals and all(interval.is_empty for interval in self.intervals):
+            shown = ", ".join(str(interval) for interval in self.intervals[:10])
+            java_class = _ARBITRARY if self.type == "arbitrary" else self.java_class
+            raise InvalidTask(f"Cannot construct instance of `{java_class}`, problem: intervals [{shown}] hold no time")
         if self.type == "arbitrary":
             ordered = sorted(self.intervals)
             for before, after in pairwise(ordered):
