@@ -89,6 +89,8 @@ class _Server(uvicorn.Server):
         except BaseException:  # uvicorn exits where it cannot listen
             await self._life.aclose()
             raise
+        for why in log_storage_doubts(self._app.state.replica.settings):
+            events.warning(why, setting="NEMETON_TASK_LOGS")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.stopping.set()
@@ -104,8 +106,6 @@ def run(settings: OverlordSettings) -> None:
     Raises Unavailable where the database does not answer for too long, InvalidInput where a setting makes no sense.
     """
     events.configure(settings.log_format)
-    for why in log_storage_doubts(settings):
-        events.warning(why, setting="NEMETON_TASK_LOGS")
     if settings.tracing:
         tracing.start("nemeton-overlord")
     app = create_app(settings)

@@ -478,6 +478,30 @@ async def test_a_change_of_roles_is_audited_with_author_and_identity(overlord: A
     assert b"Create role[team]" in row["payload"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", f"{BASIC}/authentication/db/basic/users/admin", None),
+        ("DELETE", f"{BASIC}/authorization/db/basic/users/admin", None),
+        ("DELETE", f"{BASIC}/authorization/db/basic/users/admin/roles/admin", None),
+        ("DELETE", f"{BASIC}/authorization/db/basic/roles/admin", None),
+        ("POST", f"{BASIC}/authorization/db/basic/roles/admin/permissions", []),
+    ],
+)
+async def test_the_last_who_may_change_users_cannot_lock_everybody_out(
+    overlord: AsyncClient, pool: Pool, method: str, path: str, body: Any
+) -> None:
+    before = await _all_rows(pool)
+    refused = await overlord.request(method, path, json=body, headers=ADMIN)
+    assert refused.status_code == 400
+    assert "Nobody could change users and roles any more" in refused.json()["error"]
+    assert await _all_rows(pool) == before
+    bea = await made_caller(overlord, "bea", permission("CONFIG", "security", "WRITE"))
+    assert (await overlord.request(method, path, json=body, headers=ADMIN)).status_code == 200
+    if method == "DELETE":
+        assert (await overlord.request(method, path, headers=bea)).status_code == 400, "once is enough"
+
+
 async def test_a_stored_permission_that_cannot_be_read_allows_nothing_and_stops_nobody(
     overlord: AsyncClient, pool: Pool, tasks: None
 ) -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from druid_core.errors import InvalidInput
 from overlord import events
-from overlord.access import Permission, RawPermission, permission_of
+from overlord.access import SECURITY, Action, Permission, RawPermission, permission_of
 from overlord.db.pool import Connection, Pool, connection
 
 FRESH_SECONDS = 1.0
@@ -34,6 +34,15 @@ class Snapshot:
 
     def permissions_of_user(self, name: str) -> tuple[Permission, ...]:
         return self.permissions_of_roles(self.roles.get(name, ()))
+
+    @property
+    def has_administrator(self) -> bool:
+        """Whether anybody who has a password may change users and roles."""
+        return any(
+            permission.covers(Action.WRITE, SECURITY)
+            for name in self.hashes
+            for permission in self.permissions_of_user(name)
+        )
 
     def permissions_of_roles(self, names: Iterable[str]) -> tuple[Permission, ...]:
         """Of all these roles together; a name that no role has allows nothing."""
@@ -58,7 +67,7 @@ class Directory:
                 return fresh
             began = self._clock()
             async with connection(pool) as tx:
-                snapshot = await _read(tx)
+                snapshot = await read_snapshot(tx)
             self._snapshot, self._read_at = snapshot, began
             return snapshot
 
@@ -70,7 +79,8 @@ class Directory:
         return self._snapshot if self._clock() - self._read_at < FRESH_SECONDS else None
 
 
-async def _read(tx: Connection) -> Snapshot:
+async def read_snapshot(tx: Connection) -> Snapshot:
+    """As it stands in the caller's transaction."""
     hashes = await tx.fetch("SELECT user_name, password_hash FROM nemeton_credentials WHERE password_hash IS NOT NULL")
     grants = await tx.fetch(
         "SELECT user_name, array_agg(role_name ORDER BY role_name) AS roles FROM nemeton_user_roles GROUP BY user_name"
