@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from httpx import AsyncClient
+from httpx import ASGITransport, AsyncClient
 
 from druid_core.errors import InvalidInput
 from overlord.access import (
@@ -27,11 +27,13 @@ from tests.support.callers import (
     ADMIN,
     ADMIN_PASSWORD,
     RUNNER_TOKEN,
+    bearer,
     made_caller,
     made_role,
     made_user,
     permission,
 )
+from tests.support.fake_runner import FakeRunner
 from tests.support.overlord_calls import V1, until
 from tests.support.task_specs import index_parallel, noop
 
@@ -500,6 +502,25 @@ async def test_the_last_who_may_change_users_cannot_lock_everybody_out(
     assert (await overlord.request(method, path, json=body, headers=ADMIN)).status_code == 200
     if method == "DELETE":
         assert (await overlord.request(method, path, headers=bea)).status_code == 400, "once is enough"
+
+
+async def test_a_group_of_ones_choice_opens_no_task_of_another_datasource(overlord: AsyncClient, app: FastAPI) -> None:
+    for name in ("web", "secret"):
+        task = noop(f"of {name}", dataSource=name, groupId="shared")
+        assert (await overlord.post(f"{V1}/task", json=task, headers=ADMIN)).status_code == 200
+    beside = noop("beside", dataSource="web", groupId="shared")
+    assert (await overlord.post(f"{V1}/task", json=beside, headers=ADMIN)).status_code == 200
+    async with AsyncClient(
+        transport=ASGITransport(app), base_url="http://overlord", headers=bearer(RUNNER_TOKEN)
+    ) as by:
+        runner = FakeRunner(by, "r", capacity=9)
+        tokens = {taken.task_id: taken.token for taken in [await runner.take() for _ in range(3)]}
+    peon = bearer(tokens["of web"])
+    for path in ("", "/status", "/log", "/reports"):
+        assert (await overlord.get(f"{V1}/task/of secret{path}", headers=peon)).status_code == 403, path
+    assert (await overlord.get(f"{V1}/task/beside/status", headers=peon)).status_code == 200
+    shown = await overlord.post(f"{V1}/taskStatus", json=["of web", "of secret", "beside"], headers=peon)
+    assert sorted(shown.json()) == ["beside", "of web"]
 
 
 async def test_a_stored_permission_that_cannot_be_read_allows_nothing_and_stops_nobody(

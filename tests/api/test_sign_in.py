@@ -146,6 +146,14 @@ async def test_who_guesses_passwords_has_to_wait_and_others_have_not(
     assert "guess" not in caplog.text
 
 
+async def test_guesses_that_come_at_once_are_no_more_than_those_that_come_in_turn(overlord: AsyncClient) -> None:
+    answers = await asyncio.gather(*(overlord.get("/", headers=basic("admin", f"guess {n}")) for n in range(40)))
+    tried = [answer.status_code for answer in answers].count(401)
+    # in the seconds that forty would take, one more may be allowed
+    assert 5 <= tried <= 7
+    assert {answer.status_code for answer in answers} == {401, 429}
+
+
 async def test_without_any_user_a_start_asks_for_the_first_password(settings: OverlordSettings) -> None:
     lost = settings.model_copy(update={"initial_admin_password": None})
     with pytest.raises(InvalidInput, match="NEMETON_INITIAL_ADMIN_PASSWORD"):

@@ -40,6 +40,7 @@ from druid_core.status import StatusCode, TaskStatus
 from druid_core.timeline import visible
 from overlord.action.actor import Actor, find_actor, find_supervisor_id
 from overlord.action.allocation import allocation_request
+from overlord.action.location import check_location
 from overlord.db import hints
 from overlord.db.pool import Connection
 from overlord.lock import lockbox
@@ -133,6 +134,7 @@ async def perform(tx: Connection, actor: Actor, action: TaskAction, now_ms: int)
         case UpdateLocation(location=location):
             # A peon that leaves says null, and Java's peons know no port of theirs; the runner's word stands then
             if location.is_known and location.port > 0:
+                check_location(location)
                 await tasks.set_location(tx, actor.task_id, location)
             return None
         case SurrogateAction(surrogate_id=surrogate_id, task_action=inner):

@@ -5,10 +5,11 @@ From the headers of a call to whoever sent it. Druid: Authenticator, AllowAllAut
 running attempts and the runners' own secret are good, each for its own narrow part.
 """
 
+import asyncio
 import functools
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from starlette.datastructures import State
@@ -29,6 +30,9 @@ REALM = "druid"
 
 RUNNER = Caller(CallerKind.RUNNER, "runner")
 
+_TURNS = 64
+"""Addresses whose passwords may be looked at side by side; more share a turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Authenticators:
@@ -42,6 +46,8 @@ class Authenticators:
     """With neither passwords nor web tokens: from where nobody is asked."""
     wrong_guesses: Pace
     """By address: a wrong password takes one."""
+    turns: tuple[asyncio.Lock, ...] = field(default_factory=lambda: tuple(asyncio.Lock() for _ in range(_TURNS)))
+    """By address: passwords are looked at one after the other."""
 
     @property
     def asks(self) -> bool:
@@ -84,18 +90,20 @@ class Authenticators:
         return self.runner_token is not None and hmac.compare_digest(token.encode(), self.runner_token.encode())
 
     async def _of_password(self, passwords: Passwords, authorization: str, address: str, pool: Pool) -> Caller:
-        wait = self.wrong_guesses.wait_seconds(address)
-        if wait > 0:
-            raise TooManyRequests(f"Too many wrong passwords came from [{address}]; wait before the next one", wait)
         try:
             user, password = basic(authorization) or ("", "")
         except ValueError as error:
             raise NotSignedIn(str(error), self.challenges) from error
         people = await self.directory.current(pool)
-        if not await passwords.is_right(people.hashes.get(user), password):
-            self.wrong_guesses.take(address)
-            events.warning("a sign-in was refused", user=user[:255], address=address)
-            raise NotSignedIn("User authentication failed: no such user, or a wrong password", self.challenges)
+        # one after the other: of many that come at once each must know how the ones before it ended
+        async with self.turns[hash(address) % len(self.turns)]:
+            wait = self.wrong_guesses.wait_seconds(address)
+            if wait > 0:
+                raise TooManyRequests(f"Too many wrong passwords came from [{address}]; wait before the next one", wait)
+            if not await passwords.is_right(people.hashes.get(user), password):
+                self.wrong_guesses.take(address)
+                events.warning("a sign-in was refused", user=user[:255], address=address)
+                raise NotSignedIn("User authentication failed: no such user, or a wrong password", self.challenges)
         return Caller(CallerKind.USER, user, people.permissions_of_user(user))
 
     async def _of_web_token(self, token: str, address: str, pool: Pool) -> Caller:

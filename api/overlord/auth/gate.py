@@ -116,9 +116,10 @@ async def _check_task(pool: Pool, caller: Caller, actions: list[Action], task_id
     if caller.task is None:
         _require(caller, actions, [data_source(row["datasource"])])
         return
-    # a peon looks at the tasks of its group, and ends those that it handed in
+    # A peon looks at the tasks of its group, and ends those that it handed in. Whoever submits a task may give it any
+    # group, so only those of its own datasource count.
     own = caller.task
-    watched = task_id == own.task_id or row["group_id"] == own.group_id
+    watched = task_id == own.task_id or (row["group_id"], row["datasource"]) == (own.group_id, own.data_source)
     ended = row["submitter"] == submitter_of(own.task_id)
     if not (ended if Action.WRITE in actions else watched):
         raise AccessDenied(f"{caller.name} has nothing to do with task [{task_id}]")

@@ -108,7 +108,8 @@ def upgraded_pending(
         there = newest.get(segment.interval)
         if there is None or there.shard_spec.partition_num < segment.shard_spec.partition_num:
             newest[segment.interval] = segment
-    waiting = list(pending)
+    # as Druid finds them, by its index
+    waiting = sorted(pending, key=lambda each: each.identity.interval.end_ms)
     made: list[tuple[PendingSegment, SequencePlace]] = []
     for interval, segment in sorted(newest.items()):
         number, core = segment.shard_spec.partition_num, max(core_partitions(segment.shard_spec), 0)

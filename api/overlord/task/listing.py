@@ -167,16 +167,20 @@ async def status_plus(tx: Connection, task_id: str) -> dict[str, Any] | None:
     return shown
 
 
-async def statuses(tx: Connection, task_ids: list[str], group_id: str | None = None) -> dict[str, Any]:
+async def statuses(
+    tx: Connection, task_ids: list[str], group_id: str | None = None, data_source: str | None = None
+) -> dict[str, Any]:
     """
-    The stored status of each known id, with the location of its peon while it runs; with a `group_id` of that group
-    alone. Druid: TaskStatus
+    The stored status of each known id, with the location of its peon while it runs; with a `group_id` and a
+    `data_source` of these alone. Druid: TaskStatus
     """
     rows = await tx.fetch(
         f"SELECT task.id, task.active, task.status_payload, {_ATTEMPT_COLUMNS} "
-        f"FROM druid_tasks AS task {_ATTEMPT} WHERE task.id = ANY ($1) AND ($2::text IS NULL OR task.group_id = $2)",
+        f"FROM druid_tasks AS task {_ATTEMPT} WHERE task.id = ANY ($1) AND ($2::text IS NULL OR task.group_id = $2) "
+        "AND ($3::text IS NULL OR task.datasource = $3)",
         task_ids,
         group_id,
+        data_source,
     )
     found: dict[str, Any] = {}
     for row in rows:

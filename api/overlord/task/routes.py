@@ -202,9 +202,9 @@ async def get_statuses(request: Request) -> Response:
         return json_answer({"error": "Cannot deserialize value of type `java.util.HashSet<java.lang.String>`"}, 400)
     asked = [str(task_id) for task_id in task_ids]  # pyright: ignore[reportUnknownVariableType]
     own = caller_of(request).task
-    group_id = None if own is None else own.group_id
+    within = (None, None) if own is None else (own.group_id, own.data_source)
     async with connection(replica_of(request).pool) as tx:
-        return json_answer(await listing.statuses(tx, [task_id for task_id in asked if "\0" not in task_id], group_id))
+        return json_answer(await listing.statuses(tx, [task_id for task_id in asked if "\0" not in task_id], *within))
 
 
 @router.get(
