@@ -163,10 +163,8 @@ async def note(tx: Connection, data_source: str, segments: Sequence[DataSegment]
 
 
 async def noted_for(tx: Connection, data_source: str, task_id: str) -> list[Appended]:
-    """What was noted for a task and still exists, in the order in which it was noted."""
-    rows = await tx.fetch(
-        "SELECT segment_id, lock_version FROM druid_upgradesegments WHERE task_id = $1 ORDER BY id", task_id
-    )
+    """What was noted for a task and still exists, in the order of the ids: so Druid finds and numbers it."""
+    rows = await tx.fetch("SELECT segment_id, lock_version FROM druid_upgradesegments WHERE task_id = $1", task_id)
     versions: Mapping[str, str] = {row["segment_id"]: row["lock_version"] for row in rows}
     if not versions:
         return []
@@ -174,7 +172,7 @@ async def noted_for(tx: Connection, data_source: str, task_id: str) -> list[Appe
     origins = await store.upgraded_from(tx, data_source, list(found))
     return [
         Appended(DataSegment.model_validate(found[segment_id].wire), origins.get(segment_id, segment_id), version)
-        for segment_id, version in versions.items()
+        for segment_id, version in sorted(versions.items())
         if segment_id in found
     ]
 
