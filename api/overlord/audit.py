@@ -69,10 +69,10 @@ class AuditedCall:
 
 
 def author_of(request: Request) -> Author:
-    """As the call's headers say, and as whom the caller was known."""
+    """As the call's headers say, without secrets, and as whom the caller was known."""
     return Author(
-        request.headers.get("x-druid-author", ""),
-        request.headers.get("x-druid-comment", ""),
+        without_secrets(request.headers.get("x-druid-author", "")),
+        without_secrets(request.headers.get("x-druid-comment", "")),
         request.client.host if request.client else "",
         caller_of(request).name,
     )

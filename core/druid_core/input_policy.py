@@ -30,6 +30,11 @@ _NAT64 = ip_network("64:ff9b::/96")
 """An IPv4 address in the clothes of an IPv6 one. RFC 6052"""
 
 
+_COMPATIBLE = IPv6Network("::/96")
+"""The same in older clothes. RFC 4291, deprecated there"""
+_LOOPBACK = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+
+
 class InputPolicy(WireModel):
     """What input sources may reach."""
 
@@ -117,7 +122,11 @@ def _networks(texts: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
 
 def _all_forms(ip: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
     yield ip
+    if ip.is_unspecified:  # to whoever connects there it is this machine
+        yield from _LOOPBACK
     if isinstance(ip, IPv6Address):
+        if ip in _COMPATIBLE and int(ip) > 1:
+            yield IPv4Address(int(ip))
         if ip.ipv4_mapped is not None:
             yield ip.ipv4_mapped
         if ip.sixtofour is not None:

@@ -33,7 +33,8 @@ def secrets_in(value: Any) -> frozenset[str]:
 def covered(text: str, secrets: Iterable[str]) -> str:
     """A text, JSON or not, without these secrets. Longer ones first: one may hold another."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST:
+        # what stands for itself in JSON is in every second report, and covering it would leave none
+        if len(secret) >= _SHORTEST and secret not in _LITERALS:
             text = text.replace(secret, COVER).replace(json.dumps(secret, ensure_ascii=False)[1:-1], COVER)
     return text
 
@@ -59,7 +60,7 @@ def _walked(value: Any, find: Callable[[str], None], depth: int = 0) -> Any:
 
 def _field(name: str, item: Any, find: Callable[[str], None], depth: int, fields: Mapping[str, Any]) -> Any:
     if name in _SECRET_FIELDS or _SECRET_WORD.search(name):
-        return _all_covered(item, find)
+        return _number_covered(name, _all_covered(item, find), find)
     if isinstance(item, str):
         if _SECRET_TEXT.search(name):
             return item if item.lower() in _KINDS else _all_covered(item, find)
@@ -95,10 +96,19 @@ def _all_covered(value: Any, find: Callable[[str], None], depth: int = 0) -> Any
     if isinstance(value, dict):
         fields = cast("dict[str, Any]", value)
         inside = {
-            name: item if name in _WHERE else _all_covered(item, find, depth + 1) for name, item in fields.items()
+            name: item if name in _WHERE else _number_covered(name, _all_covered(item, find, depth + 1), find)
+            for name, item in fields.items()
         }
         return inside if any(inside[name] is not item for name, item in fields.items()) else fields
     return value
+
+
+def _number_covered(name: str, value: Any, find: Callable[[str], None]) -> Any:
+    """A password of digits may come as a number; a number of tokens is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _SECRET_NUMBER.search(name):
+        return value
+    find(str(value))
+    return COVER
 
 
 def _in_text(text: str, find: Callable[[str], None], depth: int) -> str:
@@ -209,6 +219,8 @@ _SECRET_WORD = re.compile(
     r"passw(or)?d|passphrase|secret|credential|token|(api|access|private|account|signing)[-_.]?key|authorization", re.I
 )
 """Names of secrets, whatever they hold."""
+_SECRET_NUMBER = re.compile(r"(passw(or)?d|passphrase|secret)$", re.I)
+"""Names of secrets where they hold a number."""
 _SECRET_TEXT = re.compile(
     r"(?:(?:^|[-_. ])(?i:pass|pwd|auth|cookie|bearer|sas|sig|signature|jwt)"
     r"|[a-z0-9](?:Pass|Pwd|Auth|Cookie|Bearer|Sas|Sig|Signature|Jwt)"
@@ -232,7 +244,8 @@ _WORDS = (
     *("pass", "pwd", "auth", "cookie", "sas", "sig", "jwt", "connection"),
 )
 """In lower case; a text with a secret has one of both, and most texts of a spec have none of the first."""
-_ADDRESS = re.compile(r"(?P<scheme>(?:[A-Za-z][A-Za-z0-9+.-]*:)+//)(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
+_LITERALS = frozenset({"true", "false", "null"})
+_ADDRESS = re.compile(r"(?P<scheme>\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)+//)(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 """A text that is an address, be it one that no client could use: what stands in it may be a secret all the same."""
 _PASSWORD_BEGUN = re.compile(r"^[^\[:]*:.*[^0-9]")
 """What is before the first slash, where a host's port would be a number."""

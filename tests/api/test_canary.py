@@ -73,7 +73,7 @@ async def test_a_canary_in_every_place_is_found_nowhere(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     admin = basic("admin", f"first-{CANARY}")
-    overlord.headers.update(admin | {"X-Druid-Author": "ana"})
+    overlord.headers.update(admin | {"X-Druid-Author": "ana", "X-Druid-Comment": f"see http://u:{CANARY}@h/"})
     seen: list[str] = []
 
     async def call(method: str, path: str, body: Any = None, **headers: str) -> int:

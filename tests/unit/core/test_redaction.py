@@ -119,6 +119,26 @@ def test_texts_are_covered_as_they_are_and_as_json_has_them() -> None:
     assert covered("a cat", frozenset({"a"})) == "a cat", "too short to be looked for"
 
 
+def test_a_password_of_digits_is_covered_as_a_number_too() -> None:
+    raw = {"password": 73409173, "auth": {"password": {"type": "default", "password": 4711.5}}, "maxTokens": 7}
+    assert without_secrets(raw) == {
+        "password": COVER,
+        "auth": {"password": {"type": "default", "password": COVER}},
+        "maxTokens": 7,
+    }
+    assert secrets_in(raw) == {"73409173", "4711.5"}
+
+
+def test_an_address_after_a_blank_is_one() -> None:
+    assert without_secrets({"uris": [" http://u:hunter2@h/x"]}) == {"uris": [f" http://u:{COVER}@h/x"]}
+
+
+@pytest.mark.parametrize("literal", ["true", "false", "null"])
+def test_a_password_that_is_a_word_of_json_leaves_reports_readable(literal: str) -> None:
+    report = f'{{"ok":{literal}}}'
+    assert covered(report, secrets_in({"password": literal})) == report
+
+
 def test_what_lies_too_deep_is_covered_whole() -> None:
     deep: Any = CANARY
     for _ in range(5000):
