@@ -50,11 +50,20 @@ def _calls() -> set[tuple[str, str]]:
             method = node.func.attr
             if method in FIXED:
                 found.add(FIXED[method])
-            elif method in VERBS and node.args and isinstance(node.args[0], ast.Name):
+            elif method in VERBS and node.args and (kind := _named(node.args[0])) in KINDS:
                 is_status = any(isinstance(given, ast.Constant) and given.value == "status" for given in node.args[1:])
-                resource = KINDS[node.args[0].id] + ("/status" if is_status else "")
+                resource = KINDS[kind] + ("/status" if is_status else "")
                 found |= {(resource, verb) for verb in VERBS[method]}
     return found | {(resource, verb) for resource in WATCHED for verb in ("list", "watch")}
+
+
+def _named(given: ast.expr) -> str:
+    """The name of a constant, whatever module it is taken from; empty where it is none."""
+    match given:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
 
 
 def _granted(role: Raw) -> set[tuple[str, str]]:
